@@ -1,0 +1,30 @@
+/* What the agent was told at its start. Read-only afterwards. */
+#ifndef AGENT_AGENT_H
+#define AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/buf.h"
+
+struct agent_config {
+    const char *version;
+    const char *id;     /* of the sandbox; "" when unknown */
+    char *token;        /* NULL: open server, only with --allow-no-auth */
+    int port;
+    int64_t idle_ms;    /* -1 = never */
+    size_t max_connections;
+    bool local;
+    bool detached;
+    const char *cwd;    /* default working directory of commands; absolute */
+    char **env;         /* the environment that commands start from; NULL-terminated */
+    uint64_t limit_processes, limit_memory, limit_disk, limit_open_files; /* 0 = none */
+};
+
+extern struct agent_config agent;
+
+/* Starts the orderly end: SIGTERM to every process, SIGKILL after a grace, then exit(status). */
+void agent_shutdown(int status);
+
+#endif

@@ -1,0 +1,56 @@
+/* Isolation as a table of steps, run in order. Each step has a name, whether the chosen level requires it, and afterwards whether it
+   holds. What holds is reported to everyone who asks; a required step that cannot be had ends the start with an error that names the
+   step, the cause and the remedy. */
+#ifndef AGENT_CONFINE_H
+#define AGENT_CONFINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/buf.h"
+
+enum confine_level {
+    CONFINE_NONE,     /* nothing but process limits: the machine is the boundary (Jobs, Spaces), or the caller asked */
+    CONFINE_LANDLOCK, /* no namespaces: Landlock, seccomp and limits as the caller's own user */
+    CONFINE_FULL      /* namespaces, own root, Landlock, seccomp, limits */
+};
+
+struct confine_bind {
+    char *source;
+    char *target;
+    bool writable;
+};
+
+struct confine_config {
+    enum confine_level level;
+    bool host_network;
+    char *hostname;
+    char *dir; /* the sandbox's private directory on the host, or NULL */
+    struct confine_bind *binds;
+    size_t bind_count;
+    uint64_t processes, memory, disk, open_files; /* 0 = the default of the level */
+};
+
+struct confine_error {
+    const char *step;
+    int error; /* errno, 0 = none */
+    char text[256];
+    char remedy[256]; /* what to change, or "" */
+};
+
+/* Run by the process that will serve, inside the namespaces that keeper.h made, before any thread or connection. False: *e says why,
+   and the caller reports it and exits. */
+bool confine_apply(const struct confine_config *c, struct confine_error *e);
+
+/* What a spawned child does itself between clone and exec: limits that must not bind the agent. Raw system calls only; returns 0 or
+   -errno. */
+int confine_child(void);
+
+/* {"level","steps":[…]} and the limits, as JSON. In dedicated mode outside a local sandbox too: it then says what an image's
+   commands could do, for example read the agent's memory. */
+bool confine_report(struct buf *out);
+bool confine_report_limits(struct buf *out);
+
+#endif

@@ -1,0 +1,13 @@
+/* The part of a local sandbox that stays outside: `hfsandbox-agent --local` makes the namespaces, starts the serving process in them as
+   their pid 1, and then only watches: the client (its pidfd), the serving process, and signals. Whichever way it ends, all of
+   the sandbox ends: the serving process dies with its parent, and the pid namespace with it. */
+#ifndef AGENT_KEEPER_H
+#define AGENT_KEEPER_H
+
+#include "agent/confine.h"
+
+/* Returns only in the serving process (pid 1 of the sandbox at level full); the keeper exits from inside with the status of the
+   sandbox's end. */
+void keeper_split(const struct confine_config *c, bool detached);
+
+#endif

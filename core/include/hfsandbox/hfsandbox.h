@@ -1,0 +1,459 @@
+/* hfsandbox: run code you do not trust somewhere else.
+ *
+ *     sbx_client *client;
+ *     sbx_sandbox *sandbox;
+ *     sbx_result *result;
+ *     sbx_error err;
+ *     if (sbx_client_new(&client, NULL, &err) || sbx_sandbox_create(&sandbox, client, NULL, NULL, &err)) die(err.message);
+ *     if (sbx_run(&result, sandbox, &(sbx_command){SBX_COMMAND_INIT, .shell = "echo hello"}, NULL, &err) == SBX_OK)
+ *         fwrite(sbx_result_stdout(result, NULL), 1, sbx_result_stdout_size(result), stdout);
+ *     sbx_result_free(result), sbx_sandbox_free(sandbox), sbx_client_free(client);
+ *
+ * How to read this page
+ *
+ * Results come through the first parameter, named `out`. An `out` that is a pointer to a pointer gives an object that the caller owns
+ * and frees with the function named after it; freeing NULL does nothing. On failure `*out` is NULL (or unchanged for plain structs).
+ *
+ * `sbx_error *err` is always last, is owned by the caller, and may be NULL. It is written only on failure. There is no
+ * hidden error state.
+ *
+ * Options structs begin with `size_t size`, set by their INIT macro; every field left 0 or NULL means its default. The strings
+ * and arrays that they point to are copied before the call returns.
+ *
+ * Text is UTF-8 and NUL-terminated. Paths inside a sandbox are bytes without NUL; relative ones begin at the sandbox's working
+ * directory. Output and files are bytes.
+ *
+ * A view (`const` pointer result) belongs to the object it came from and is valid until that object is freed, unless its
+ * function says less.
+ *
+ * Threads. A client may be used by many threads at once. So may a sandbox. A process handle, a result, a list, a completion: one thread at a
+ * time. sbx_cancel_now may be called from any thread, and sbx_queue_next from one thread at a time. A child keeps its parent
+ * alive: handles may be freed in any order. After fork, the child process must not use handles made before it; every call on
+ * them there fails with SBX_ERROR_STATE or, when it frees, does nothing to the machine.
+ *
+ * Waiting. Functions that may wait take `const sbx_call *call`: how long, until whom, and whether to wait at all (see sbx_call).
+ */
+#ifndef HFSANDBOX_H
+#define HFSANDBOX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SBX_API __attribute__((visibility("default")))
+#else
+#define SBX_API
+#endif
+
+#define SBX_VERSION "0.1.0"
+
+SBX_API const char *sbx_version(void); /* of the library that runs, like "0.1.0"; static */
+
+/* ---------------------------------------------------------------- Errors */
+
+/* One table gives codes, names and texts; the exception classes of the language bindings follow it. */
+#define SBX_STATUS_TABLE(X)                                                                                              \
+    X(OK, 0, "ok")                                                                                                       \
+    X(DONE, 1, "there is no more")                                                                                       \
+    X(PENDING, 2, "started; the completion comes on the queue")                                                          \
+    X(ERROR_INVALID, -1, "invalid argument")                                                                             \
+    X(ERROR_MEMORY, -2, "out of memory")                                                                                 \
+    X(ERROR_STATE, -3, "the handle is closed, or belongs to another process")                                            \
+    X(ERROR_TIMEOUT, -4, "the deadline passed")                                                                          \
+    X(ERROR_CANCELED, -5, "canceled")                                                                                    \
+    X(ERROR_CONNECTION, -6, "the sandbox cannot be reached or the connection was lost")                                  \
+    X(ERROR_PROTOCOL, -7, "the peer's answer makes no sense")                                                            \
+    X(ERROR_UNSUPPORTED, -8, "the peer or this platform cannot do that")                                                 \
+    X(ERROR_AUTH, -9, "the credentials are missing or refused")                                                          \
+    X(ERROR_NOT_FOUND, -10, "not found")                                                                                 \
+    X(ERROR_EXISTS, -11, "exists already")                                                                               \
+    X(ERROR_IS_DIRECTORY, -12, "is a directory")                                                                         \
+    X(ERROR_NOT_DIRECTORY, -13, "is not a directory")                                                                    \
+    X(ERROR_NOT_EMPTY, -14, "the directory is not empty")                                                                \
+    X(ERROR_DENIED, -15, "permission denied")                                                                            \
+    X(ERROR_CONFLICT, -16, "the present state does not allow it")                                                        \
+    X(ERROR_MISMATCH, -17, "the file has changed: its entity tag does not match")                                        \
+    X(ERROR_TOO_LARGE, -18, "over a limit")                                                                              \
+    X(ERROR_NO_SPACE, -19, "no space left in the sandbox")                                                               \
+    X(ERROR_BUSY, -20, "too much at once; try again")                                                                    \
+    X(ERROR_GONE, -21, "no longer held")                                                                                 \
+    X(ERROR_SPAWN, -22, "the command could not be started")                                                              \
+    X(ERROR_ISOLATION, -23, "a required isolation step cannot be had here")                                              \
+    X(ERROR_AGENT, -24, "the sandbox's agent is missing or has ended")                                                   \
+    X(ERROR_UNKNOWN_OUTCOME, -25, "the reply was lost: it may or may not have happened")                                 \
+    X(ERROR_SYSTEM, -26, "the operating system refused")                                                                 \
+    X(ERROR_INTERNAL, -27, "a defect of the library or the agent")
+
+typedef enum sbx_status {
+#define SBX_STATUS_ENUM(name, value, text) SBX_##name = value,
+    SBX_STATUS_TABLE(SBX_STATUS_ENUM)
+#undef SBX_STATUS_ENUM
+} sbx_status;
+
+SBX_API const char *sbx_status_name(sbx_status status); /* "ERROR_TIMEOUT"; "UNKNOWN" for a number not in the table; static */
+SBX_API const char *sbx_status_text(sbx_status status); /* the table's text; static */
+
+typedef struct sbx_error {
+    sbx_status code;
+    int http_status;  /* of the peer's answer; 0 = none was involved */
+    int system_errno; /* 0 = none was involved */
+    char message[512]; /* one line: what was tried, the value at fault, the remedy; never a secret */
+} sbx_error;
+
+/* ---------------------------------------------------------------- Waiting */
+
+typedef struct sbx_client sbx_client;
+typedef struct sbx_sandbox sbx_sandbox;
+typedef struct sbx_process sbx_process;
+typedef struct sbx_queue sbx_queue;
+typedef struct sbx_cancel sbx_cancel;
+typedef struct sbx_result sbx_result;
+typedef struct sbx_bytes sbx_bytes;
+typedef struct sbx_file_list sbx_file_list;
+typedef struct sbx_process_list sbx_process_list;
+typedef struct sbx_sandbox_list sbx_sandbox_list;
+
+#define SBX_NO_TIMEOUT ((int64_t)-1)
+
+/* How a call waits. NULL means: until its default deadline (stated per function; 60 seconds where none is), in this thread.
+ *
+ * With a queue the function only starts the work and returns SBX_PENDING (or an error, when it could not even start); its `out` may then be
+ * NULL and is not written. Exactly one completion for it comes on the queue later, whatever happens. */
+typedef struct sbx_call {
+    size_t size;
+    int64_t timeout_ms; /* 0 = the function's default; SBX_NO_TIMEOUT = none (a dead peer is still noticed by its silence) */
+    sbx_cancel *cancel; /* NULL = cannot be canceled */
+    sbx_queue *queue;   /* NULL = wait here */
+    void *user;         /* handed back with the completion */
+} sbx_call;
+#define SBX_CALL_INIT .size = sizeof(sbx_call)
+
+/* A token that ends calls early with SBX_ERROR_CANCELED. One token may be given to many calls; freeing it while calls use it is fine. A
+   canceled creation leaves no machine behind; a canceled command is killed with its whole tree if this call started it. */
+SBX_API sbx_status sbx_cancel_new(sbx_cancel **out, sbx_error *err);
+SBX_API void sbx_cancel_now(sbx_cancel *cancel); /* any thread; not from a signal handler */
+SBX_API void sbx_cancel_free(sbx_cancel *cancel);
+
+/* Where asynchronous calls complete. */
+typedef struct sbx_completion {
+    size_t size;
+    void *user;           /* of the call */
+    sbx_status status;    /* what the function would have returned */
+    sbx_error error;      /* filled when status is negative */
+    /* The result of the call, owned by the caller from now on; the one that the function would have put into `out`, the others NULL. */
+    sbx_sandbox *sandbox;
+    sbx_process *process;
+    sbx_result *result;
+    sbx_bytes *bytes;
+    sbx_file_list *files;
+    sbx_process_list *processes;
+    sbx_sandbox_list *sandboxes;
+    uint64_t number;             /* of functions whose `out` is a number */
+    struct sbx_event *event;     /* of sbx_process_next: free it with sbx_event_free */
+    struct sbx_file_info *file;  /* of functions whose `out` is a struct: free() is wrong, use sbx_file_info_free */
+} sbx_completion;
+#define SBX_COMPLETION_INIT .size = sizeof(sbx_completion)
+
+SBX_API sbx_status sbx_queue_new(sbx_queue **out, sbx_client *client, sbx_error *err);
+/* A descriptor that is readable while a completion waits; for poll, epoll, asyncio. Owned by the queue; only wait on it. */
+SBX_API int sbx_queue_fd(const sbx_queue *queue);
+/* The next completion; SBX_DONE when none came within timeout_ms (0: only look). */
+SBX_API sbx_status sbx_queue_next(sbx_completion *out, sbx_queue *queue, int64_t timeout_ms, sbx_error *err);
+SBX_API void sbx_queue_free(sbx_queue *queue); /* cancels what is still under way for it and frees unread results */
+
+/* ---------------------------------------------------------------- Client */
+
+typedef enum sbx_log_level { SBX_LOG_DEBUG = 0, SBX_LOG_INFO = 1, SBX_LOG_WARNING = 2, SBX_LOG_ERROR = 3 } sbx_log_level;
+
+typedef struct sbx_log_field {
+    const char *name;
+    const char *value;
+} sbx_log_field;
+
+/* Called from any thread that uses the client, and from its own; must not call back into the library. Everything is borrowed for the
+   call. Never carries a secret, a command, a path or file contents. */
+typedef void sbx_log_hook(void *user, sbx_log_level level, const char *event, const sbx_log_field *fields, size_t count);
+
+typedef struct sbx_client_options {
+    size_t size;
+    const char *provider;   /* "local"; NULL = $HFSANDBOX_PROVIDER, else "local" */
+    const char *agent_path; /* the hfsandbox-agent to use; NULL = $HFSANDBOX_AGENT, beside the library, then libexec */
+    const char *runtime_dir; /* where detached sandboxes keep their records; NULL = $XDG_RUNTIME_DIR/hfsandbox, else a private
+                                directory below /tmp */
+    sbx_log_hook *log;      /* NULL = none */
+    void *log_user;
+    sbx_log_level log_level;
+} sbx_client_options;
+#define SBX_CLIENT_OPTIONS_INIT .size = sizeof(sbx_client_options)
+
+/* options NULL = defaults. Cheap: no thread, no connection yet. Thread-safe. */
+SBX_API sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, sbx_error *err);
+/* Ends what the client still owns (attached sandboxes are killed once their handles are gone too). */
+SBX_API void sbx_client_free(sbx_client *client);
+
+/* ---------------------------------------------------------------- Sandbox */
+
+/* How much a local sandbox is confined. A level that cannot be had is an error, never silently replaced. */
+#define SBX_ISOLATION_FULL     "full"     /* namespaces, its own root, Landlock, seccomp, limits: the default */
+#define SBX_ISOLATION_LANDLOCK "landlock" /* no namespaces: sees the host's /usr and processes; writes only to its own directory */
+#define SBX_ISOLATION_NONE     "none"     /* no confinement at all: only for code you trust, or inside another sandbox */
+
+typedef struct sbx_bind {
+    const char *source; /* absolute path on this computer */
+    const char *target; /* absolute path in the sandbox; NULL = the same */
+    int writable;       /* 0 = read-only */
+} sbx_bind;
+
+typedef struct sbx_sandbox_options {
+    size_t size;
+    const char *isolation;     /* NULL = SBX_ISOLATION_FULL */
+    const char *network;       /* "none" (NULL: the default) or "host" */
+    const sbx_bind *binds;
+    size_t bind_count;
+    const char *const *env;    /* "NAME=value" for every command; NULL-terminated */
+    const char *cwd;           /* default working directory of commands; NULL = the home directory */
+    int detached;              /* 1 = outlives this client and process; ends by kill or by its idle timer */
+    int64_t idle_timeout_ms;   /* 0 = 10 minutes when detached, else none; SBX_NO_TIMEOUT = none */
+    uint64_t limit_processes;  /* 0 = 512 */
+    uint64_t limit_memory;     /* bytes, of all its processes together; 0 = 4 GiB, or three quarters of the machine's if that is less */
+    uint64_t limit_disk;       /* bytes, of everything it writes (kept in memory); 0 = 1 GiB */
+    uint64_t limit_open_files; /* of each process; 0 = 4096 */
+} sbx_sandbox_options;
+#define SBX_SANDBOX_OPTIONS_INIT .size = sizeof(sbx_sandbox_options)
+
+/* Makes a sandbox and returns when it answers. A failure, a deadline or a cancellation at any point leaves nothing running.
+   Default deadline 120 seconds. Thread-safe. */
+SBX_API sbx_status sbx_sandbox_create(sbx_sandbox **out, sbx_client *client, const sbx_sandbox_options *options, const sbx_call *call,
+                                      sbx_error *err);
+
+/* A handle to a running detached sandbox of this user, by its id. Freeing it leaves the sandbox running. Thread-safe. */
+SBX_API sbx_status sbx_sandbox_connect(sbx_sandbox **out, sbx_client *client, const char *id, const sbx_call *call, sbx_error *err);
+
+/* A handle to an agent that answers at a base URL ("http://127.0.0.1:49983") or a Unix socket ("unix:/path"), for agents that somebody else
+   started. token NULL = none. What the peer cannot do is SBX_ERROR_UNSUPPORTED when it is asked for. Thread-safe. */
+SBX_API sbx_status sbx_sandbox_connect_endpoint(sbx_sandbox **out, sbx_client *client, const char *endpoint, const char *token,
+                                                const sbx_call *call, sbx_error *err);
+
+SBX_API const char *sbx_sandbox_id(const sbx_sandbox *sandbox);
+
+/* Ends the sandbox and everything in it; returns when that is confirmed. Ending it twice is fine. Calls under way on it fail with
+   SBX_ERROR_AGENT. When the end cannot be confirmed the handle stays usable and kill may be called again. Default deadline 30 seconds.
+   Thread-safe. */
+SBX_API sbx_status sbx_sandbox_kill(sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
+
+/* Gives the handle back. A sandbox that this client created and that is not detached is ended too (without waiting longer than a
+   few milliseconds); a detached or connected one goes on. */
+SBX_API void sbx_sandbox_free(sbx_sandbox *sandbox);
+
+/* What the sandbox is: isolation steps that hold, limits, use, as one JSON object (the fields are listed in core/wire/README.md under
+   "The machine", plus "id", "provider", "detached"). Thread-safe. */
+SBX_API sbx_status sbx_sandbox_info(sbx_bytes **out, sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
+
+/* The detached sandboxes of this user, and the attached ones of this client. Thread-safe. */
+SBX_API sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, const sbx_call *call, sbx_error *err);
+typedef struct sbx_sandbox_info_row {
+    const char *id;
+    const char *provider;
+    int64_t created_at_ms; /* since 1970 */
+    int64_t pid;           /* of the local agent's keeper; 0 = none */
+    int detached;
+    int running; /* 0 = only its record is left; sbx_reap removes it */
+} sbx_sandbox_info_row;
+SBX_API size_t sbx_sandbox_list_count(const sbx_sandbox_list *list);
+SBX_API const sbx_sandbox_info_row *sbx_sandbox_list_get(const sbx_sandbox_list *list, size_t index); /* NULL past the end */
+SBX_API void sbx_sandbox_list_free(sbx_sandbox_list *list);
+
+/* Ends this user's detached sandboxes that are older than min_age_ms (0 = all) and removes what ended ones left. `out` (may be NULL) gets how
+   many were ended or cleaned up. Thread-safe. */
+SBX_API sbx_status sbx_reap(uint64_t *out, sbx_client *client, int64_t min_age_ms, const sbx_call *call, sbx_error *err);
+
+/* ---------------------------------------------------------------- Commands */
+
+typedef struct sbx_command {
+    size_t size;
+    const char *const *argv; /* NULL-terminated; exactly one of argv and shell */
+    const char *shell;       /* run by /bin/sh -c */
+    const char *const *env;  /* "NAME=value", NULL-terminated, added to the sandbox's */
+    const char *cwd;         /* NULL = the sandbox's */
+    int64_t timeout_ms;      /* then the whole process tree is killed and the result says timed_out; 0 = none */
+    const void *input;       /* standard input, input_len bytes; NULL = none (/dev/null) */
+    size_t input_len;
+    int input_open;          /* 1 = more input follows by sbx_process_write (sbx_process_start only) */
+    int background;          /* 1 = nobody need read its output: the newest part is kept, and sbx_process_next attaches when first
+                                called. 0 = the output is for this handle: reading slowly slows the command */
+    int wait_descendants;    /* 1 = its end is when descendants have closed its output too; 0 = when the command itself has ended */
+    size_t output_limit;     /* sbx_run: the most bytes kept of each stream, the rest is counted; 0 = 16 MiB */
+    const char *tag;         /* a label of the caller's, at most 256 bytes */
+} sbx_command;
+#define SBX_COMMAND_INIT .size = sizeof(sbx_command)
+
+/* Runs a command and collects its output. SBX_OK means that it ran, whatever its exit code. Default deadline: none (the command's own
+   timeout_ms bounds it). When the deadline passes or the call is canceled, the command's tree is killed. Thread-safe. */
+SBX_API sbx_status sbx_run(sbx_result **out, sbx_sandbox *sandbox, const sbx_command *command, const sbx_call *call, sbx_error *err);
+
+SBX_API int sbx_result_exit_code(const sbx_result *result); /* -1 when a signal ended it */
+SBX_API int sbx_result_signal(const sbx_result *result);    /* 0 when it exited by itself */
+SBX_API int sbx_result_timed_out(const sbx_result *result);
+SBX_API int64_t sbx_result_duration_ms(const sbx_result *result);
+SBX_API const char *sbx_result_limit(const sbx_result *result); /* the limit that ended it ("memory"); NULL = none */
+SBX_API const void *sbx_result_stdout(const sbx_result *result, size_t *len); /* len may be NULL; never NULL; a NUL follows the bytes */
+SBX_API const void *sbx_result_stderr(const sbx_result *result, size_t *len);
+SBX_API size_t sbx_result_stdout_size(const sbx_result *result);
+SBX_API size_t sbx_result_stderr_size(const sbx_result *result);
+SBX_API uint64_t sbx_result_stdout_cut(const sbx_result *result); /* bytes beyond output_limit that are not in the result */
+SBX_API uint64_t sbx_result_stderr_cut(const sbx_result *result);
+SBX_API void sbx_result_free(sbx_result *result);
+
+/* Starts a command and returns when it runs. It is started once, whatever happens to the connection; output already produced is not
+   lost by a lost connection. Thread-safe. */
+SBX_API sbx_status sbx_process_start(sbx_process **out, sbx_sandbox *sandbox, const sbx_command *command, const sbx_call *call,
+                                     sbx_error *err);
+
+/* A handle to a process of the sandbox by id ("p-3") or pid ("1234"); sbx_process_next begins at the oldest output held. */
+SBX_API sbx_status sbx_process_attach(sbx_process **out, sbx_sandbox *sandbox, const char *id, const sbx_call *call, sbx_error *err);
+
+SBX_API const char *sbx_process_id(const sbx_process *process);
+SBX_API int64_t sbx_process_pid(const sbx_process *process); /* as the sandbox sees it */
+
+typedef enum sbx_event_type {
+    SBX_EVENT_STDOUT = 1,
+    SBX_EVENT_STDERR = 2,
+    SBX_EVENT_GAP = 3, /* output that nobody read in time was dropped: `dropped` bytes of `stream` */
+    SBX_EVENT_EXIT = 4 /* always last */
+} sbx_event_type;
+
+typedef struct sbx_event {
+    size_t size;
+    sbx_event_type type;
+    const void *data; /* STDOUT, STDERR: borrowed until the next call on this process */
+    size_t len;
+    uint64_t offset;       /* where data stands in its stream, or where the gap begins */
+    sbx_event_type stream; /* GAP: SBX_EVENT_STDOUT or SBX_EVENT_STDERR */
+    uint64_t dropped;
+    int exit_code;         /* EXIT: as in sbx_result */
+    int signal;
+    int timed_out;
+    int64_t duration_ms;
+    const char *limit;     /* EXIT: the limit that ended it, or NULL; borrowed like data */
+    size_t survivors;      /* EXIT: processes of its tree that could not be killed after a timeout; 0 is usual */
+} sbx_event;
+#define SBX_EVENT_INIT .size = sizeof(sbx_event)
+
+/* The next piece of output, or the end: SBX_OK and *out, SBX_DONE after SBX_EVENT_EXIT. A lost connection is taken up again where it broke.
+   Default deadline: none. One thread at a time for each process handle (others may write, signal and wait meanwhile). */
+SBX_API sbx_status sbx_process_next(sbx_event *out, sbx_process *process, const sbx_call *call, sbx_error *err);
+SBX_API void sbx_event_free(sbx_event *event); /* only for events that came by a completion */
+
+/* Feeds standard input; `end` 1 closes it after the bytes. Returns when the agent has taken them all (a command that does not read
+   makes it wait). Nothing is fed twice. */
+SBX_API sbx_status sbx_process_write(sbx_process *process, const void *data, size_t len, int end, const sbx_call *call, sbx_error *err);
+
+/* Sends a signal: whole_tree 1 = to every process that the command started, 0 = to the command alone. `out` (may be NULL) gets how many were
+   signalled. SBX_ERROR_CONFLICT when it has ended. */
+SBX_API sbx_status sbx_process_signal(uint64_t *out, sbx_process *process, int signal, int whole_tree, const sbx_call *call,
+                                      sbx_error *err);
+
+/* Kills the whole tree with SIGKILL. `out` (may be NULL) gets 1 when it was running, 0 when it had ended already. */
+SBX_API sbx_status sbx_process_kill(uint64_t *out, sbx_process *process, const sbx_call *call, sbx_error *err);
+
+/* Waits for the end without reading output: SBX_OK and the exit in *out, whose data is NULL. Default deadline: none. */
+SBX_API sbx_status sbx_process_wait(sbx_event *out, sbx_process *process, const sbx_call *call, sbx_error *err);
+
+/* Bytes of one stream (SBX_EVENT_STDOUT or SBX_EVENT_STDERR) that are held now, from offset on, at most max (0 = 1 MiB). `out_offset` (may be NULL) gets
+   where they really begin, which is later than asked when older ones were dropped. Does not wait for more. */
+SBX_API sbx_status sbx_process_output(sbx_bytes **out, uint64_t *out_offset, sbx_process *process, sbx_event_type stream,
+                                      uint64_t offset, size_t max, const sbx_call *call, sbx_error *err);
+
+/* Gives the handle back. A foreground process (background 0) that still runs is killed with its tree; others go on. */
+SBX_API void sbx_process_free(sbx_process *process);
+
+/* The commands of a sandbox, running and recently ended. */
+SBX_API sbx_status sbx_process_list_all(sbx_process_list **out, sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
+typedef struct sbx_process_info {
+    const char *id;
+    const char *command; /* as given: the shell text, or the arguments as a JSON array */
+    const char *tag;     /* NULL = none */
+    int64_t pid;
+    int64_t started_at_ms;
+    int running;
+    int exit_code; /* when not running, as in sbx_result */
+    int signal;
+    int timed_out;
+    uint64_t stdout_start, stdout_end; /* offsets of the held output */
+    uint64_t stderr_start, stderr_end;
+} sbx_process_info;
+SBX_API size_t sbx_process_list_count(const sbx_process_list *list);
+SBX_API const sbx_process_info *sbx_process_list_get(const sbx_process_list *list, size_t index); /* NULL past the end */
+SBX_API void sbx_process_list_free(sbx_process_list *list);
+
+/* ---------------------------------------------------------------- Bytes */
+
+SBX_API const void *sbx_bytes_data(const sbx_bytes *bytes); /* never NULL; a NUL follows the bytes */
+SBX_API size_t sbx_bytes_size(const sbx_bytes *bytes);
+SBX_API void sbx_bytes_free(sbx_bytes *bytes);
+
+/* ---------------------------------------------------------------- Files */
+
+typedef enum sbx_file_type { SBX_FILE_REGULAR = 1, SBX_FILE_DIRECTORY = 2, SBX_FILE_SYMLINK = 3 } sbx_file_type;
+
+typedef struct sbx_file_info {
+    size_t size_of_struct;
+    char name[256];
+    sbx_file_type type; /* a node that is neither is reported as a regular file */
+    uint64_t size;
+    int64_t mtime_ms;
+    unsigned mode; /* the low 12 bits */
+    char etag[112]; /* changes whenever the file does; "" where the peer gives none, and in lists */
+} sbx_file_info;
+#define SBX_FILE_INFO_INIT .size_of_struct = sizeof(sbx_file_info)
+SBX_API void sbx_file_info_free(sbx_file_info *info); /* only for one that came by a completion */
+
+typedef struct sbx_write_options {
+    size_t size;
+    int mode;             /* permission bits, for example 0755; 0 = keep those of an existing file, else 0600 */
+    int no_parents;       /* 1 = missing parent directories are an error instead of being made */
+    const char *if_match; /* write only while the file has this entity tag; NULL = whatever is there */
+    int if_absent;        /* 1 = write only if there is no such file */
+} sbx_write_options;
+#define SBX_WRITE_OPTIONS_INIT .size = sizeof(sbx_write_options)
+
+/* The whole file, or `length` bytes from `offset` (length 0 = to the end). More than 1 GiB is SBX_ERROR_TOO_LARGE: use sbx_file_download. */
+SBX_API sbx_status sbx_file_read(sbx_bytes **out, sbx_sandbox *sandbox, const char *path, uint64_t offset, uint64_t length,
+                                 const sbx_call *call, sbx_error *err);
+
+/* Writes a whole file: others see the old one or the new one, never a part. options NULL = defaults. */
+SBX_API sbx_status sbx_file_write(sbx_sandbox *sandbox, const char *path, const void *data, size_t len, const sbx_write_options *options,
+                                  const sbx_call *call, sbx_error *err);
+
+/* The same from and to files of this computer, in pieces; the target appears whole or not at all. Default deadline: none, but a
+   transfer without progress for 60 seconds fails. */
+SBX_API sbx_status sbx_file_upload(sbx_sandbox *sandbox, const char *local_path, const char *path, const sbx_write_options *options,
+                                   const sbx_call *call, sbx_error *err);
+SBX_API sbx_status sbx_file_download(sbx_sandbox *sandbox, const char *path, const char *local_path, const sbx_call *call,
+                                     sbx_error *err);
+
+SBX_API sbx_status sbx_file_stat(sbx_file_info *out, sbx_sandbox *sandbox, const char *path, const sbx_call *call, sbx_error *err);
+
+/* A directory's entries, sorted bytewise by name; all of them, however many pages the peer sends. */
+SBX_API sbx_status sbx_file_list_all(sbx_file_list **out, sbx_sandbox *sandbox, const char *path, const sbx_call *call, sbx_error *err);
+SBX_API size_t sbx_file_list_count(const sbx_file_list *list);
+SBX_API const sbx_file_info *sbx_file_list_get(const sbx_file_list *list, size_t index); /* NULL past the end */
+SBX_API void sbx_file_list_free(sbx_file_list *list);
+
+/* replace 0: SBX_ERROR_EXISTS when there is something at `to`. */
+SBX_API sbx_status sbx_file_rename(sbx_sandbox *sandbox, const char *from, const char *to, int replace, const sbx_call *call,
+                                   sbx_error *err);
+/* recursive 0: a directory must be empty. Default deadline 10 minutes. */
+SBX_API sbx_status sbx_file_delete(sbx_sandbox *sandbox, const char *path, int recursive, const sbx_call *call, sbx_error *err);
+/* With parents; a directory that exists is fine. */
+SBX_API sbx_status sbx_file_mkdir(sbx_sandbox *sandbox, const char *path, const sbx_call *call, sbx_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

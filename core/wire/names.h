@@ -1,0 +1,32 @@
+/* The names that client and agent both say: headers, environment variables, features. */
+#ifndef WIRE_NAMES_H
+#define WIRE_NAMES_H
+
+#define WIRE_PROTOCOL       3 /* of the Hub's own sandbox clients; see PROTOCOL.md generation 3 */
+
+#define WIRE_PORT           49983
+
+#define HEADER_TOKEN        "X-Sandbox-Token"
+#define HEADER_KEY          "X-Sandbox-Key"  /* "<name>.<number>", see README.md beside this file */
+#define HEADER_CODE         "X-Sandbox-Code" /* on errors: a wire_code name */
+
+#define ENV_PORT            "SBX_PORT"
+#define ENV_TOKEN           "SBX_TOKEN"
+#define ENV_IDLE_TIMEOUT    "SBX_IDLE_TIMEOUT"
+#define ENV_CAPACITY        "SBX_CAPACITY"
+#define ENV_HOST_MODE       "SBX_HOST_MODE"
+#define ENV_MAX_CONNECTIONS "SBX_MAX_CONNECTIONS"
+
+/* Comma-separated in the "features" of /health: what this agent adds to the Hub's protocol. */
+#define FEATURE_KEYS        "keys"     /* HEADER_KEY is honoured on exec and processes */
+#define FEATURE_FRAMES      "frames"   /* FRAME_TYPE is spoken */
+#define FEATURE_PROCESS     "process"  /* processes/{id}, its output, stdin, signal and wait */
+#define FEATURE_FILES       "files"    /* atomic writes, rename, entity tags */
+
+/* Descriptors that a local agent inherits. */
+#define LOCAL_FD_CONFIG     3 /* the JSON configuration, to its end */
+#define LOCAL_FD_ENDPOINT   4 /* attached: a control socket on which connected sockets arrive; detached: a listening socket */
+#define LOCAL_FD_STATUS     5 /* written once: one line of JSON, ready or error */
+#define LOCAL_FD_CLIENT     6 /* attached: a pidfd of the client; absent when detached */
+
+#endif
