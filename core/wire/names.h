@@ -23,10 +23,17 @@
 #define FEATURE_PROCESS     "process"  /* processes/{id}, its output, stdin, signal and wait */
 #define FEATURE_FILES       "files"    /* atomic writes, rename, entity tags */
 
-/* Descriptors that a local agent inherits. */
+/* Descriptors that a local agent inherits. It closes all above LOCAL_FD_CLIENT at its start: a host program may have forgotten to
+   mark its own close-on-exec. */
 #define LOCAL_FD_CONFIG     3 /* the JSON configuration, to its end */
-#define LOCAL_FD_ENDPOINT   4 /* attached: a control socket on which connected sockets arrive; detached: a listening socket */
+#define LOCAL_FD_ENDPOINT   4 /* attached: a control socket on which connected sockets arrive; absent when detached (the agent makes
+                                 the listening socket LOCAL_SOCKET in its directory) */
 #define LOCAL_FD_STATUS     5 /* written once: one line of JSON, ready or error */
-#define LOCAL_FD_CLIENT     6 /* attached: a pidfd of the client; absent when detached */
+#define LOCAL_FD_CLIENT     6 /* a pidfd of the client; when detached it counts only until LOCAL_RECORD stands in the directory */
+
+/* In the directory of a detached sandbox. */
+#define LOCAL_SOCKET        "sock"
+#define LOCAL_RECORD        "record.json" /* written by the client, by rename: its creation is then complete */
+#define LOCAL_HOME          "home"        /* level landlock and none: the only part that commands may write */
 
 #endif

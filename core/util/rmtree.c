@@ -1,0 +1,98 @@
+#include "util/rmtree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What is not empty below the second level moves up to the first under a name of its own; so no recursion is
+ * needed. */
+struct lift {
+    int top;
+    unsigned long number;
+};
+
+static bool is_dot(const char *name) {
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static DIR *open_dir(int at, const char *name) {
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return NULL;
+    DIR *dir = fdopendir(fd);
+    if (dir == NULL) close(fd);
+    return dir;
+}
+
+static bool remove_entry(int at, const char *name) {
+    if (unlinkat(at, name, 0) == 0) return true;
+    return (errno == EISDIR || errno == EPERM) && unlinkat(at, name, AT_REMOVEDIR) == 0;
+}
+
+/* Gives the owner his rights over a directory back, so that it can be read, emptied and moved. Only for
+   directories: the descriptor is O_PATH with O_NOFOLLOW, so a link planted meanwhile is never followed. */
+static void unlock_dir(int at, const char *name) {
+    int fd = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return;
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    (void)!chmod(path, 0700);
+    close(fd);
+}
+
+static bool lift_entry(struct lift *l, int at, const char *name) {
+    for (int tries = 0; tries < 1000; tries++) {
+        char to[40];
+        snprintf(to, sizeof to, ".removed-%lu", l->number++);
+        struct stat st;
+        if (fstatat(l->top, to, &st, AT_SYMLINK_NOFOLLOW) == 0) continue;
+        return renameat(at, name, l->top, to) == 0;
+    }
+    errno = EEXIST;
+    return false;
+}
+
+static bool empty_second(struct lift *l, const char *name) {
+    unlock_dir(l->top, name);
+    DIR *dir = open_dir(l->top, name);
+    if (dir == NULL) return false;
+    bool ok = true;
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        if (is_dot(e->d_name) || remove_entry(dirfd(dir), e->d_name)) continue;
+        unlock_dir(dirfd(dir), e->d_name);
+        ok = lift_entry(l, dirfd(dir), e->d_name) && ok;
+    }
+    int error = errno;
+    closedir(dir);
+    errno = error;
+    return ok;
+}
+
+bool rmtree_contents(int dir_fd) {
+    struct lift l = {.top = dir_fd, .number = 0};
+    for (;;) {
+        DIR *dir = open_dir(dir_fd, ".");
+        if (dir == NULL) return false;
+        size_t seen = 0, gone = 0;
+        int error = 0;
+        for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+            if (is_dot(e->d_name)) continue;
+            seen++;
+            if (remove_entry(dir_fd, e->d_name) ||
+                (empty_second(&l, e->d_name) && unlinkat(dir_fd, e->d_name, AT_REMOVEDIR) == 0)) {
+                gone++;
+            } else {
+                error = errno;
+            }
+        }
+        closedir(dir);
+        if (seen == 0) return true;
+        if (gone == 0) {
+            errno = error;
+            return false;
+        }
+    }
+}
