@@ -1,0 +1,34 @@
+/* Where an agent answers, and what it can do. */
+#ifndef CLIENT_ENDPOINT_H
+#define CLIENT_ENDPOINT_H
+
+#include <stdbool.h>
+
+enum endpoint_kind {
+    ENDPOINT_URL,  /* url: "http://127.0.0.1:49983", with the path that stands before /v1 if there is one */
+    ENDPOINT_UNIX, /* path: of the socket */
+    ENDPOINT_CONTROL, /* control_fd: each connection is one end of a socketpair, whose other end is passed
+                         over it */
+};
+
+enum endpoint_feature { /* of names.h */
+                        ENDPOINT_KEYS = 1,
+                        ENDPOINT_FRAMES = 2,
+                        ENDPOINT_PROCESS = 4,
+                        ENDPOINT_FILES = 8,
+                        ENDPOINT_ALL = 15,
+};
+
+struct endpoint {
+    enum endpoint_kind kind;
+    char *url;  /* without a slash at its end. UNIX and CONTROL: "http://<unique>.invalid", made by
+                   transport_endpoint */
+    char *path; /* UNIX: the socket. CONTROL: a unique name that keeps libcurl's pool of connections apart */
+    int control_fd; /* CONTROL: owned by the provider, open as long as the endpoint is used; -1 = closed:
+                       connecting fails */
+    char *token;    /* NULL = none */
+    char *token_header;
+    unsigned features;
+};
+
+#endif

@@ -1,0 +1,56 @@
+/* One call that waits: its deadline, its cancel token, where it completes. */
+#ifndef CLIENT_OP_H
+#define CLIENT_OP_H
+
+#include "client/error.h"
+#include "client/io.h"
+#include "hfsandbox/hfsandbox.h"
+
+struct sbx_client;
+struct request;
+
+struct op {
+    struct sbx_client *client;   /* kept alive */
+    struct sbx_sandbox *sandbox; /* kept alive; NULL = a call on the client. Its death fails the op. */
+    const char *name;            /* the public function */
+    int64_t deadline;            /* CLOCK_NEVER = none */
+    sbx_completion out;          /* the result: set the member that belongs to it before op_done */
+    /* Called once when the op ends, in whatever way: stop what works for it and free ctx. status says how it
+       ended. Requests of the op (request.h) have been stopped already. May be NULL. */
+    void (*end)(struct op *op, sbx_status status);
+    void *ctx;
+    /* The rest belongs to op.c and request.c. */
+    struct request *requests;
+    struct op *next, *prev;               /* in the client's list */
+    struct op *cancel_next, *cancel_prev; /* in the token's list */
+    sbx_cancel *cancel;
+    struct sbx_queue *queue;
+    struct completion *completion; /* made beforehand: completing cannot fail */
+    struct io_timer timer;
+    struct io_waiter waiter;
+    bool ended;
+};
+
+/* Checks call, makes the op, arms its deadline. On SBX_OK the client's lock is held until op_finish. sandbox
+   may be NULL; when it is dead this fails with SBX_ERROR_AGENT (unless dead_too). */
+sbx_status op_begin(struct op **out, struct sbx_client *client, struct sbx_sandbox *sandbox, const char *name,
+                    const sbx_call *call, int64_t default_timeout_ms, sbx_error *err);
+sbx_status op_begin_dead_too(struct op **out, struct sbx_client *client, struct sbx_sandbox *sandbox,
+                             const char *name, const sbx_call *call, int64_t default_timeout_ms,
+                             sbx_error *err);
+
+/* Ends the op; it must not be touched afterwards. status: SBX_OK or SBX_DONE. */
+void op_done(struct op *op, sbx_status status);
+void op_fail(struct op *op, const sbx_error *error);
+void op_failf(struct op *op, sbx_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void op_fail_memory(struct op *op);
+
+/* The last act of a public function. Waits, unlocks, and gives the op's status and result; with a queue
+   returns SBX_PENDING at once (or SBX_ERROR_SYSTEM when the thread cannot be started; the op is ended then).
+   out may be NULL when the call has no result. */
+sbx_status op_finish(struct op *op, sbx_completion *out, sbx_error *err);
+
+/* Fails every op of the sandbox. Lock held. */
+void op_fail_all(struct sbx_client *client, struct sbx_sandbox *sandbox, const sbx_error *error);
+
+#endif
