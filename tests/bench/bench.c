@@ -1,0 +1,183 @@
+/* bench [--agent PATH] [--scale N]: prints one table of figures, each beside its baseline of the same run.
+   Exit status 1 when a goal is missed. As `bench --blocks N` it is the command that writes N bytes in blocks
+   of 64 KiB. */
+#include "bench.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+struct bench_options bench = {.scale = 1};
+static int missed;
+
+void bench_fail(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("bench: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(2);
+}
+
+double bench_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_median(double *values, size_t count) {
+    qsort(values, count, sizeof *values, compare);
+    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+static double seconds(struct timeval t) {
+    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+double bench_cpu_self(void) {
+    struct rusage self, children;
+    getrusage(RUSAGE_SELF, &self);
+    getrusage(RUSAGE_CHILDREN, &children);
+    return seconds(self.ru_utime) + seconds(self.ru_stime) + seconds(children.ru_utime) +
+           seconds(children.ru_stime);
+}
+
+static void read_proc(pid_t pid, const char *file, char *out, size_t size) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
+    if (n <= 0) bench_fail("cannot read %s", path);
+    out[n] = '\0';
+    close(fd);
+}
+
+double bench_cpu_of(pid_t pid) {
+    char text[1024];
+    unsigned long user, system;
+    long child_user, child_system;
+    read_proc(pid, "stat", text, sizeof text);
+    const char *rest = strrchr(text, ')');
+    if (rest == NULL || sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user,
+                               &system, &child_user, &child_system) != 4)
+        bench_fail("cannot read the times of %d", (int)pid);
+    return ((double)(user + system) + (double)(child_user + child_system)) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static long status_kib(pid_t pid, const char *name) {
+    char text[8192];
+    read_proc(pid, "status", text, sizeof text);
+    const char *line = strstr(text, name);
+    return line == NULL ? 0 : strtol(line + strlen(name), NULL, 10);
+}
+
+long bench_resident_kib(pid_t pid) {
+    return status_kib(pid, "VmRSS:");
+}
+
+long bench_peak_kib(pid_t pid) {
+    return status_kib(pid, "VmHWM:");
+}
+
+void bench_reset_peak(pid_t pid) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/clear_refs", (int)pid);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "5", 1) != 1) bench_fail("cannot reset the peak memory of %d", (int)pid);
+    close(fd);
+}
+
+/* Three digits that matter. */
+static const char *number(char *out, size_t size, double value) {
+    double size_of = fabs(value);
+    snprintf(out, size,
+             size_of >= 100  ? "%.0f"
+             : size_of >= 10 ? "%.1f"
+             : size_of >= 1  ? "%.2f"
+                             : "%.3f",
+             value);
+    return out;
+}
+
+void bench_row(const struct bench_row *row) {
+    static bool headed;
+    char value[32], base[32], ratio[32] = "", goal[48] = "", limit[32];
+    double measured = row->ratio ? row->value / row->baseline_value : row->value;
+    bool reached =
+        row->kind == GOAL_NONE || (row->kind == GOAL_AT_MOST ? measured <= row->goal : measured >= row->goal);
+    if (!headed) {
+        printf("%-50s %10s %-7s %-29s %10s %7s  %s\n", "figure", "value", "unit", "baseline", "value",
+               "ratio", "goal");
+        headed = true;
+    }
+    if (row->baseline != NULL && row->baseline_value > 0)
+        number(ratio, sizeof ratio, row->value / row->baseline_value);
+    if (row->kind != GOAL_NONE)
+        snprintf(goal, sizeof goal, "%s %s %s%s", row->ratio ? "ratio" : "value",
+                 row->kind == GOAL_AT_MOST ? "<=" : ">=", number(limit, sizeof limit, row->goal),
+                 reached ? "" : "  MISSED");
+    printf("%-50s %10s %-7s %-29s %10s %7s  %s\n", row->name, number(value, sizeof value, row->value),
+           row->unit, row->baseline == NULL ? "-" : row->baseline,
+           row->baseline == NULL ? "-" : number(base, sizeof base, row->baseline_value), ratio, goal);
+    fflush(stdout);
+    missed += !reached;
+}
+
+int bench_missed(void) {
+    return missed;
+}
+
+int main(int argc, char **argv) {
+    static char self[4096], dir[] = "/tmp/sbx-bench-XXXXXX";
+    bool agent_only = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--blocks") == 0 && i + 1 < argc) {
+            baseline_write_blocks(STDOUT_FILENO, strtoull(argv[i + 1], NULL, 10), 64 * 1024);
+            return 0;
+        }
+        if (strcmp(argv[i], "--agent-only") == 0)
+            agent_only = true;
+        else if (strcmp(argv[i], "--agent") == 0 && i + 1 < argc)
+            bench.agent = argv[++i];
+        else if (strcmp(argv[i], "--scale") == 0 && i + 1 < argc)
+            bench.scale = atoi(argv[++i]);
+        else
+            bench_fail("usage: bench [--agent PATH] [--agent-only] [--scale N]");
+    }
+    if (bench.scale < 1) bench_fail("--scale takes a number from 1 on");
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 64);
+    if (n <= 0) bench_fail("/proc is not mounted");
+    bench.self = strdup(self);
+    if (bench.agent == NULL) {
+        strcpy(strrchr(self, '/'), "/hfsandbox-agent");
+        bench.agent = self;
+    }
+    if (mkdtemp(dir) == NULL) bench_fail("no scratch directory below /tmp");
+    bench.dir = dir;
+    signal(SIGPIPE, SIG_IGN);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < 16384) {
+        files.rlim_cur = files.rlim_max < 16384 ? files.rlim_max : 16384;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    figures_agent();
+#ifndef BENCH_AGENT_ONLY
+    if (!agent_only) figures_client();
+#endif
+    rmdir(dir);
+    if (missed > 0) printf("%d goals missed\n", missed);
+    return missed > 0;
+}
