@@ -1,0 +1,22 @@
+#!/bin/sh
+# ctest: timeout=600
+# The client's unit tests and the parsers under valgrind, without a sanitizer: uninitialised values are what only it sees.
+. "$SBX_SOURCE/tests/toolchain/lib.sh"
+need valgrind
+build plain -DCMAKE_BUILD_TYPE=Debug -DSBX_SANITIZE= -DSBX_BUILD_AGENT=OFF -DSBX_BUILD_CLI=OFF
+cp "$SBX_BUILD/bin/hfsandbox-agent" "$SBX_BUILD/plain/bin/"
+status=0
+memcheck() {
+    valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=no "$@" >"$SBX_BUILD/plain/valgrind.log" 2>&1 || {
+        echo "$*"
+        cat "$SBX_BUILD/plain/valgrind.log"
+        status=1
+    }
+}
+for test in "$SBX_BUILD"/plain/bin/*_test; do
+    memcheck "$test"
+done
+for target in "$SBX_BUILD"/plain/bin/*_fuzz; do
+    memcheck "$target" "$SBX_SOURCE/tests/fuzz/corpus/$(basename "$target" _fuzz)"
+done
+exit $status

@@ -1,0 +1,23 @@
+# Sourced by the checks of this folder: a build of its own below the build that runs the tests. ctest reads status 77 as "skipped".
+set -eu
+: "${SBX_SOURCE:?the source directory}" "${SBX_BUILD:?the build directory}" "${SBX_PYTHON:?a Python with pytest}"
+
+need() {
+    command -v "$1" >/dev/null 2>&1 || {
+        echo "$1 is not installed"
+        exit 77
+    }
+}
+
+# build NAME CMAKE_OPTION...: configures and builds in $SBX_BUILD/NAME
+build() {
+    name=$1
+    shift
+    mkdir -p "$SBX_BUILD/$name"
+    log=$SBX_BUILD/$name/build.log
+    if ! { cmake -S "$SBX_SOURCE" -B "$SBX_BUILD/$name" -G Ninja -DSBX_BUILD_TESTS=ON -DSBX_WERROR=ON -DSBX_PYTHON="$SBX_PYTHON" "$@" &&
+        cmake --build "$SBX_BUILD/$name" --parallel 2; } >"$log" 2>&1; then
+        cat "$log"
+        exit 1
+    fi
+}
