@@ -1,0 +1,221 @@
+#include "client/local_list.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/client.h"
+#include "client/local_spawn.h"
+#include "client/machine.h"
+#include "client/record.h"
+#include "util/clock.h"
+#include "util/scope.h"
+
+#define KILL_GRACE 2000 /* between SIGTERM and SIGKILL */
+
+/* ------------------------------------------------------------ Walking the records */
+
+struct found {
+    struct record record; /* zero but for the id when it cannot be read */
+    int keeper;           /* pidfd, or -1; the visitor's when it takes it (sets -1) */
+    bool running;
+};
+
+typedef bool visit(struct found *f, int runtime, void *ctx); /* false stops */
+
+/* One that is being made has a lock and no record, one that was left behind neither. */
+static bool look(int runtime, const char *id, struct found *f) {
+    cleanup_fd int dir = record_open(runtime, id, NULL);
+    if (dir < 0) return false;
+    memset(f, 0, sizeof *f);
+    f->keeper = -1;
+    sbx_status status = record_read(dir, id, &f->record, NULL);
+    if (status == SBX_OK) {
+        f->keeper = record_keeper(&f->record);
+        f->running = f->keeper >= 0 || record_alive(dir);
+        return true;
+    }
+    memcpy(f->record.id, id, RECORD_ID_SIZE);
+    f->running = record_alive(dir);
+    if (status != SBX_ERROR_NOT_FOUND) return true;
+    if (!f->running) record_clean(runtime, id);
+    return false;
+}
+
+static sbx_status walk(struct sbx_client *client, visit *visitor, void *ctx, sbx_error *err) {
+    cleanup_free char *path = NULL;
+    cleanup_fd int runtime = record_runtime(&path, client->runtime_dir, err);
+    if (runtime < 0) return err->code;
+    DIR *dir = opendir(path);
+    if (dir == NULL) return error_system(err, errno, "the runtime directory %s", path);
+    bool more = true;
+    for (struct dirent *e; more && (e = readdir(dir)) != NULL;) {
+        struct found f;
+        if (!record_id_ok(e->d_name) || !look(runtime, e->d_name, &f)) continue;
+        more = visitor(&f, runtime, ctx);
+        if (f.keeper >= 0) close(f.keeper);
+        explicit_bzero(f.record.token, sizeof f.record.token);
+    }
+    closedir(dir);
+    return more ? SBX_OK : error_memory(err);
+}
+
+/* ------------------------------------------------------------ List */
+
+static bool add_row(sbx_sandbox_list *list, const struct record *r, bool detached, bool running) {
+    sbx_sandbox_info_row row = {.id = r->id,
+                                .provider = "local",
+                                .created_at_ms = r->created_at_ms,
+                                .pid = running ? r->pid : 0,
+                                .detached = detached,
+                                .running = running};
+    return sandbox_list_add(list, &row);
+}
+
+static bool list_visit(struct found *f, int runtime, void *ctx) {
+    (void)runtime;
+    return add_row(ctx, &f->record, true, f->running);
+}
+
+void local_list(struct op *op) {
+    sbx_sandbox_list *list = sandbox_list_new();
+    if (list == NULL) {
+        op_fail_memory(op);
+        return;
+    }
+    bool ok = true;
+    const struct machines *all = op->client->provider_data;
+    for (const struct machine *m = all->first; ok && m != NULL; m = m->next)
+        if (m->sandbox != NULL && !m->detached && !m->ended) {
+            struct record row = m->record;
+            row.pid = m->child.pid;
+            ok = add_row(list, &row, false, true);
+        }
+    sbx_error error = {.code = SBX_OK};
+    if (!ok)
+        error_memory(&error);
+    else
+        walk(op->client, list_visit, list, &error);
+    if (error.code != SBX_OK) {
+        sbx_sandbox_list_free(list);
+        op_fail(op, &error);
+        return;
+    }
+    op->out.sandboxes = list;
+    op_done(op, SBX_OK);
+}
+
+/* ------------------------------------------------------------ Reap */
+
+struct target { /* a sandbox that was told to end */
+    struct target *next;
+    struct reaper *reaper;
+    struct io_watch watch; /* of its keeper */
+    char id[RECORD_ID_SIZE];
+};
+
+struct reaper {
+    struct op *op;
+    struct target *targets;
+    struct io_timer grace;
+    int64_t now, min_age_ms;
+    int runtime;
+};
+
+static void target_free(struct target *t) {
+    io_watch_clear(&t->reaper->op->client->io, &t->watch);
+    close(t->watch.fd);
+    free(t);
+}
+
+static void reap_end(struct op *op, sbx_status status) {
+    struct reaper *r = op->ctx;
+    (void)status;
+    io_timer_clear(&op->client->io, &r->grace);
+    while (r->targets != NULL) {
+        struct target *t = r->targets;
+        r->targets = t->next;
+        target_free(t);
+    }
+    scope_close(&r->runtime);
+    free(r);
+}
+
+static void reap_check(struct reaper *r) {
+    if (r->targets == NULL) op_done(r->op, SBX_OK);
+}
+
+static void on_target_ended(void *ctx, unsigned events) {
+    struct target *t = ctx;
+    struct reaper *r = t->reaper;
+    (void)events;
+    for (struct target **at = &r->targets; *at != NULL; at = &(*at)->next) {
+        if (*at != t) continue;
+        *at = t->next;
+        break;
+    }
+    record_clean(r->runtime, t->id); /* its keeper has done so, unless it was ended by SIGKILL */
+    r->op->out.number++;
+    target_free(t);
+    reap_check(r);
+}
+
+static void on_reap_grace(void *ctx) {
+    struct reaper *r = ctx;
+    for (struct target *t = r->targets; t != NULL; t = t->next)
+        local_spawn_signal(t->watch.fd, SIGKILL);
+}
+
+static bool reap_visit(struct found *f, int runtime, void *ctx) {
+    struct reaper *r = ctx;
+    if (!f->running) {
+        if (record_clean(runtime, f->record.id)) r->op->out.number++;
+        return true;
+    }
+    /* Without a visible keeper (it is in another pid namespace) it can be ended over its socket only, by
+     * kill. */
+    if (f->keeper < 0 || r->now - f->record.created_at_ms < r->min_age_ms) return true;
+    struct target *t = calloc(1, sizeof *t);
+    if (t == NULL) return false;
+    *t = (struct target){
+        .next = r->targets, .reaper = r, .watch = {.ready = on_target_ended, .ctx = t, .fd = f->keeper}};
+    memcpy(t->id, f->record.id, sizeof t->id);
+    if (!io_watch_set(&r->op->client->io, &t->watch, IO_READ)) {
+        free(t);
+        return false;
+    }
+    f->keeper = -1;
+    r->targets = t;
+    local_spawn_signal(t->watch.fd, SIGTERM);
+    return true;
+}
+
+void local_list_reap(struct op *op, int64_t min_age_ms) {
+    struct reaper *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        op_fail_memory(op);
+        return;
+    }
+    *r = (struct reaper){.op = op,
+                         .grace = {.fire = on_reap_grace, .ctx = r},
+                         .now = clock_wall_ms(),
+                         .min_age_ms = min_age_ms,
+                         .runtime = -1};
+    op->ctx = r;
+    op->end = reap_end;
+    op->out.number = 0;
+    cleanup_free char *path = NULL;
+    sbx_error error = {.code = SBX_OK};
+    r->runtime = record_runtime(&path, op->client->runtime_dir, &error);
+    if (r->runtime < 0 || walk(op->client, reap_visit, r, &error) != SBX_OK) {
+        op_fail(op, &error);
+        return;
+    }
+    if (r->targets != NULL && !io_timer_set(&op->client->io, &r->grace, clock_deadline(KILL_GRACE)))
+        on_reap_grace(r);
+    reap_check(r);
+}

@@ -1,0 +1,248 @@
+#include "client/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/error.h"
+#include "client/json.h"
+#include "client/local_spawn.h"
+#include "util/buf.h"
+#include "util/rmtree.h"
+#include "util/scope.h"
+#include "util/text.h"
+#include "wire/names.h"
+
+#define PREFIX     "local-"
+#define RECORD_MAX 4096
+
+bool record_new_id(char id[RECORD_ID_SIZE]) {
+    memcpy(id, PREFIX, sizeof PREFIX);
+    return text_random_hex(6, id + sizeof PREFIX - 1);
+}
+
+bool record_id_ok(const char *id) {
+    if (strncmp(id, PREFIX, sizeof PREFIX - 1) != 0 || strlen(id) != RECORD_ID_SIZE - 1) return false;
+    const char *digits = id + sizeof PREFIX - 1;
+    return strspn(digits, "0123456789abcdef") == strlen(digits);
+}
+
+/* Owned by this user and closed to all others, or -1 with *err. */
+static int open_private(const char *path, sbx_error *err) {
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        error_system(err, errno, "the runtime directory %s could not be made", path);
+        return -1;
+    }
+    cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        error_system(err, errno, "the runtime directory %s (a directory, not a link, is needed)", path);
+        return -1;
+    }
+    if (st.st_uid != geteuid()) {
+        error_set(err, SBX_ERROR_DENIED,
+                  "the runtime directory %s belongs to user %u, not to you (%u); choose another with the "
+                  "option runtime_dir "
+                  "or XDG_RUNTIME_DIR",
+                  path, (unsigned)st.st_uid, (unsigned)geteuid());
+        return -1;
+    }
+    if ((st.st_mode & 077) != 0) {
+        error_set(err, SBX_ERROR_DENIED,
+                  "other users may enter the runtime directory %s (mode %04o): chmod 700 it", path,
+                  (unsigned)st.st_mode & 07777);
+        return -1;
+    }
+    int up = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (up < 0) error_system(err, errno, "the runtime directory %s", path);
+    return up;
+}
+
+/* $XDG_RUNTIME_DIR counts only when it is this user's: after su or sudo it may be somebody else's. */
+static const char *xdg_directory(void) {
+    const char *xdg = getenv("XDG_RUNTIME_DIR");
+    struct stat st;
+    if (xdg == NULL || xdg[0] != '/' || stat(xdg, &st) != 0) return NULL;
+    return S_ISDIR(st.st_mode) && st.st_uid == geteuid() ? xdg : NULL;
+}
+
+int record_runtime(char **path, const char *option, sbx_error *err) {
+    char *text = NULL;
+    int written;
+    if (option != NULL) {
+        /* Absolute, because the agent gets it too; realpath needs it to exist. */
+        if (mkdir(option, 0700) != 0 && errno != EEXIST) {
+            error_system(err, errno, "the runtime directory %s could not be made", option);
+            return -1;
+        }
+        text = realpath(option, NULL);
+        written = text != NULL ? 0 : -1;
+    } else if (xdg_directory() != NULL) {
+        written = asprintf(&text, "%s/hfsandbox", xdg_directory());
+    } else {
+        written = asprintf(&text, "/tmp/hfsandbox-%u", (unsigned)geteuid());
+    }
+    if (written < 0) {
+        error_system(err, errno, "the runtime directory %s", option != NULL ? option : "");
+        return -1;
+    }
+    int fd = open_private(text, err);
+    if (fd >= 0)
+        *path = text;
+    else
+        free(text);
+    return fd;
+}
+
+int record_open(int runtime, const char *id, sbx_error *err) {
+    if (!record_id_ok(id)) {
+        error_set(err, SBX_ERROR_INVALID,
+                  "'%.64s' is no id of a local sandbox, which looks like local-0123456789ab", id);
+        return -1;
+    }
+    cleanup_fd int fd = openat(runtime, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 && errno == ENOENT) {
+        error_set(err, SBX_ERROR_NOT_FOUND, "there is no detached sandbox %s", id);
+    } else if (fd < 0 || fstat(fd, &st) != 0) {
+        error_system(err, errno, "the directory of sandbox %s", id);
+    } else if (st.st_uid != geteuid() || (st.st_mode & 077) != 0) {
+        error_set(err, SBX_ERROR_DENIED, "the directory of sandbox %s is not private (owner %u, mode %04o)",
+                  id, (unsigned)st.st_uid, (unsigned)st.st_mode & 07777);
+    } else {
+        int up = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (up < 0) error_system(err, errno, "the directory of sandbox %s", id);
+        return up;
+    }
+    return -1;
+}
+
+static bool write_all(int fd, const char *data, size_t len) {
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno != EINTR) return false;
+        if (n > 0) data += n, len -= (size_t)n;
+    }
+    return true;
+}
+
+sbx_status record_write(int dir, const struct record *r, sbx_error *err) {
+    static const char temporary[] = LOCAL_RECORD ".new";
+    struct buf text = BUF_INIT(RECORD_MAX);
+    buf_puts(&text, "{\"id\":");
+    json_put_text(&text, r->id);
+    buf_puts(&text, ",\"token\":");
+    json_put_text(&text, r->token);
+    buf_puts(&text, ",\"version\":");
+    json_put_text(&text, r->version);
+    /* Numbers above 2^53 do not survive every JSON reader; a start time counts ticks since the machine's
+     * start and stays below. */
+    buf_printf(&text, ",\"pid\":%d,\"start_time\":%llu,\"created_at_ms\":%lld}\n", (int)r->pid,
+               (unsigned long long)r->start_time, (long long)r->created_at_ms);
+    cleanup_fd int fd =
+        text.failed ? -1 : openat(dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && fchmod(fd, 0600) == 0 && write_all(fd, text.data, text.len) &&
+              renameat(dir, temporary, dir, LOCAL_RECORD) == 0;
+    int error = errno;
+    if (text.data != NULL) explicit_bzero(text.data, text.len);
+    buf_free(&text);
+    return ok ? SBX_OK : error_system(err, error, "the record of sandbox %s", r->id);
+}
+
+static bool parse(const char *text, size_t len, const char *id, struct record *r) {
+    struct json *root = json_parse(text, len);
+    const char *own = json_string(root, "id"), *token = json_string(root, "token");
+    const char *version = json_string(root, "version");
+    int64_t pid = json_int(root, "pid", 0);
+    bool ok = own != NULL && strcmp(own, id) == 0 && token != NULL && strlen(token) < sizeof r->token &&
+              version != NULL && strlen(version) < sizeof r->version && pid > 1 && pid <= INT32_MAX;
+    if (ok) {
+        *r = (struct record){.pid = (pid_t)pid,
+                             .start_time = json_uint(root, "start_time", 0),
+                             .created_at_ms = json_int(root, "created_at_ms", 0)};
+        strcpy(r->id, id);
+        strcpy(r->token, token);
+        strcpy(r->version, version);
+        ok = r->start_time != 0;
+    }
+    json_free(root);
+    return ok;
+}
+
+sbx_status record_read(int dir, const char *id, struct record *r, sbx_error *err) {
+    cleanup_fd int fd = openat(dir, LOCAL_RECORD, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 && errno == ENOENT)
+        return error_set(err, SBX_ERROR_NOT_FOUND, "there is no detached sandbox %s", id);
+    if (fd < 0 || fstat(fd, &st) != 0) return error_system(err, errno, "the record of sandbox %s", id);
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
+        return error_set(err, SBX_ERROR_DENIED, "the record of sandbox %s is not a private file of yours",
+                         id);
+    char text[RECORD_MAX + 1];
+    size_t len = 0;
+    for (ssize_t n; len < RECORD_MAX && (n = read(fd, text + len, RECORD_MAX - len)) != 0;) {
+        if (n < 0 && errno != EINTR) return error_system(err, errno, "the record of sandbox %s", id);
+        if (n > 0) len += (size_t)n;
+    }
+    bool ok = parse(text, len, id, r);
+    explicit_bzero(text, sizeof text);
+    return ok ? SBX_OK
+              : error_set(err, SBX_ERROR_PROTOCOL, "the record of sandbox %s is damaged; reap removes it",
+                          id);
+}
+
+uint64_t record_start_time(pid_t pid) {
+    char path[40], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (n <= 0) return 0;
+    text[n] = '\0';
+    /* The second field is the name in brackets and may hold anything; the 22nd is the start time. */
+    char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+int record_keeper(const struct record *r) {
+    int fd = local_spawn_pidfd(r->pid);
+    /* Looked at after the descriptor was opened: the number can no longer pass to another process unnoticed.
+     */
+    if (fd >= 0 && (record_start_time(r->pid) != r->start_time || local_spawn_ended(fd, 0))) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+bool record_alive(int dir) {
+    /* A cleaner holds the lock only for a moment, a keeper for long. */
+    for (int tries = 0; tries < 20; tries++) {
+        if (flock(dir, LOCK_EX | LOCK_NB) == 0) {
+            flock(dir, LOCK_UN);
+            return false;
+        }
+        if (errno != EWOULDBLOCK) return false;
+        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+    }
+    return true;
+}
+
+bool record_clean(int runtime, const char *id) {
+    cleanup_fd int dir = openat(runtime, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0) return errno == ENOENT;
+    if (flock(dir, LOCK_EX | LOCK_NB) != 0) return false;
+    /* Somebody faster may have removed it, and its name may stand for another one by now. */
+    struct stat held, named;
+    if (fstat(dir, &held) != 0 || fstatat(runtime, id, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+        held.st_ino != named.st_ino || held.st_dev != named.st_dev)
+        return true;
+    return rmtree_contents(dir) && unlinkat(runtime, id, AT_REMOVEDIR) == 0;
+}

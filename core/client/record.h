@@ -1,0 +1,47 @@
+/* The records of detached sandboxes: one directory per sandbox below the runtime directory of this user, made
+   and removed by its keeper (core/wire/README.md, "The local agent"). */
+#ifndef CLIENT_RECORD_H
+#define CLIENT_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "hfsandbox/hfsandbox.h"
+
+#define RECORD_ID_SIZE 19 /* "local-", 12 hex digits and the NUL */
+
+struct record {
+    char id[RECORD_ID_SIZE];
+    char token[65];
+    char version[32];
+    pid_t pid;           /* of the keeper, as the process that created it saw it */
+    uint64_t start_time; /* of the keeper: tells it from a later process with its number */
+    int64_t created_at_ms;
+};
+
+bool record_new_id(char id[RECORD_ID_SIZE]); /* false: no random numbers */
+bool record_id_ok(const char *id); /* the form alone; ids come from outside and become parts of paths */
+
+/* The runtime directory: option, $XDG_RUNTIME_DIR/hfsandbox, or /tmp/hfsandbox-<uid>, made with mode 0700
+   where it is missing. One that another user owns or may enter is refused. *path is the caller's (absolute),
+   the descriptor too; -1 with *err. */
+int record_runtime(char **path, const char *option, sbx_error *err);
+
+/* The directory of one sandbox. NOT_FOUND when there is none. */
+int record_open(int runtime, const char *id, sbx_error *err);
+
+sbx_status record_write(int dir, const struct record *record, sbx_error *err); /* whole or not at all */
+sbx_status record_read(int dir, const char *id, struct record *record, sbx_error *err);
+
+/* The keeper as a pidfd; -1 when it does not run, or cannot be seen from here. */
+int record_keeper(const struct record *record);
+uint64_t record_start_time(pid_t pid); /* 0 = no such process */
+
+bool record_alive(int dir); /* its keeper holds its lock, in whatever pid namespace it is */
+
+/* Removes the directory of a sandbox that does not live; false when it lives, or somebody else cleans it now.
+ */
+bool record_clean(int runtime, const char *id);
+
+#endif
