@@ -318,7 +318,7 @@ class Client(Handle):
     free = "client_free"
 
     def __init__(self, **options):
-        """Options as in sbx_client_options. agent_path: the test agent of this build unless said otherwise."""
+        """Options as in sbx_client_options. agent_path: $HFSANDBOX_AGENT or the static agent of this build unless said otherwise."""
         options.setdefault("agent_path", os.environ.get("HFSANDBOX_AGENT", BUILD / "bin" / "hfsandbox-agent"))
         self._options = ClientOptions(**options)
         super().__init__(make("client_new", byref(self._options)))
