@@ -30,7 +30,7 @@ struct confine_config {
     char *dir; /* the sandbox's private directory on the host, or NULL */
     struct confine_bind *binds;
     size_t bind_count;
-    uint64_t processes, memory, disk, open_files; /* 0 = the default of the level */
+    uint64_t processes, memory, disk, open_files; /* 0 = the default of the level (none: no limit) */
 };
 
 struct confine_error {
@@ -47,6 +47,21 @@ bool confine_apply(const struct confine_config *c, struct confine_error *e);
 /* What a spawned child does itself between clone and exec: limits that must not bind the agent. Raw system calls only; returns 0 or
    -errno. */
 int confine_child(void);
+
+/* Where commands of a confined sandbox find their home, and a directory for temporary files; known after confine_apply. NULL: the level
+   gives none. */
+const char *confine_home(void);
+const char *confine_tmp(void);
+
+/* Sets what an error says and returns false. The remedy may be "". */
+bool confine_fail(struct confine_error *e, const char *step, int error, const char *remedy, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* The line that LOCAL_FD_STATUS carries when a start fails, without its newline. */
+bool confine_error_json(const struct confine_error *e, struct buf *out);
+
+/* Dedicated mode, where the machine is the boundary: protects the agent's memory from its commands as far as can be had. */
+void confine_dedicated(void);
 
 /* {"level","steps":[…]} and the limits, as JSON. In dedicated mode outside a local sandbox too: it then says what an image's
    commands could do, for example read the agent's memory. */

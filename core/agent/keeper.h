@@ -6,8 +6,18 @@
 
 #include "agent/confine.h"
 
+/* First of all in a local agent: closes what a host program forgot to mark close-on-exec, keeps the descriptors of names.h from
+   commands, and ends at once when the client is gone already. */
+void keeper_begin(void);
+
 /* Returns only in the serving process (pid 1 of the sandbox at level full); the keeper exits from inside with the status of the
    sandbox's end. */
 void keeper_split(const struct confine_config *c, bool detached);
+
+pid_t keeper_pid(void); /* as the client knows it; 0 before keeper_split */
+
+/* Binds the life of the caller, the serving process, to the keeper's; to be repeated after a change of uid, which undoes it. False: the
+   keeper is gone already. */
+bool keeper_bind(void);
 
 #endif

@@ -1,0 +1,85 @@
+#include "agent/descend.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/scope.h"
+#include "util/text.h"
+
+static pid_t parent_of(int proc, const char *name) {
+    char path[32], text[512];
+    snprintf(path, sizeof path, "%.20s/stat", name);
+    cleanup_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0) return -1;
+    text[n] = '\0';
+    /* The name in parentheses may hold anything: the fields begin after the last of them. */
+    const char *end = strrchr(text, ')');
+    if (end == NULL || strlen(end) < 5) return -1;
+    return (pid_t)strtol(end + 4, NULL, 10);
+}
+
+static bool read_all(int proc, DIR *dir, struct descend_entry **out, size_t *count) {
+    size_t room = 0;
+    for (struct dirent *d; (d = readdir(dir)) != NULL;) {
+        uint64_t pid;
+        if (!text_u64(d->d_name, strlen(d->d_name), &pid)) continue;
+        pid_t parent = parent_of(proc, d->d_name);
+        if (parent < 0) continue;
+        if (*count == room) {
+            room = room == 0 ? 64 : room * 2;
+            struct descend_entry *more = realloc(*out, room * sizeof *more);
+            if (more == NULL) return false;
+            *out = more;
+        }
+        (*out)[(*count)++] = (struct descend_entry){.pid = (pid_t)pid, .parent = parent};
+    }
+    return true;
+}
+
+/* Moves the descendants to the front, generation after generation, and returns how many there are. */
+static size_t select_tree(pid_t root, struct descend_entry *list, size_t count) {
+    size_t found = 0, generation = 0;
+    pid_t parent = root;
+    for (;;) {
+        for (size_t i = found; i < count; i++) {
+            if (list[i].parent != parent) continue;
+            struct descend_entry swap = list[found];
+            list[found++] = list[i];
+            list[i] = swap;
+        }
+        if (generation == found) return found;
+        parent = list[generation++].pid;
+    }
+}
+
+bool descend_list(pid_t root, struct descend_entry **out, size_t *count) {
+    *out = NULL;
+    *count = 0;
+    DIR *dir = opendir("/proc");
+    if (dir == NULL) return false;
+    bool ok = read_all(dirfd(dir), dir, out, count);
+    closedir(dir);
+    if (!ok) {
+        free(*out);
+        *out = NULL;
+        *count = 0;
+        return false;
+    }
+    *count = select_tree(root, *out, *count);
+    return true;
+}
+
+void descend_kill(pid_t root) {
+    struct descend_entry *list;
+    size_t count;
+    if (!descend_list(root, &list, &count)) return;
+    for (size_t i = 0; i < count; i++)
+        kill(list[i].pid, SIGKILL);
+    free(list);
+}

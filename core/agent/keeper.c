@@ -1,0 +1,210 @@
+#include "agent/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/binds.h"
+#include "agent/descend.h"
+#include "agent/localdir.h"
+#include "agent/namespaces.h"
+#include "util/clock.h"
+#include "util/scope.h"
+#include "util/testing.h"
+#include "wire/limits.h"
+#include "wire/names.h"
+
+#define OOM_SCORE "500" /* the sandbox goes before the host's own programs */
+
+static struct {
+    pid_t pid;
+    int life; /* read end of a pipe whose only writer is the keeper */
+} self = {.pid = 0, .life = -1};
+
+pid_t keeper_pid(void) {
+    return self.pid;
+}
+
+bool keeper_bind(void) {
+    if (testing_off("death-signal")) return true;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return false;
+    /* A keeper that died before the line above sends no signal any more, but its pipe tells. */
+    struct pollfd p = {.fd = self.life, .events = POLLIN};
+    return self.life < 0 || poll(&p, 1, 0) <= 0 || (p.revents & POLLHUP) == 0;
+}
+
+static void write_all(int fd, const char *data, size_t len) {
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno != EINTR) return;
+        if (n > 0) data += n, len -= (size_t)n;
+    }
+}
+
+static _Noreturn void fail(const struct confine_error *e) {
+    struct buf line = BUF_INIT(KIB(4));
+    if (confine_error_json(e, &line) && buf_putc(&line, '\n'))
+        write_all(LOCAL_FD_STATUS, line.data, line.len);
+    buf_free(&line);
+    localdir_remove();
+    _exit(1);
+}
+
+static bool client_gone(void) {
+    struct pollfd p = {.fd = LOCAL_FD_CLIENT, .events = POLLIN};
+    return !testing_off("client-watch") && poll(&p, 1, 0) > 0;
+}
+
+static void close_from(unsigned first) {
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
+#endif
+    for (int fd = (int)first; fd < 1024; fd++)
+        close(fd);
+}
+
+void keeper_begin(void) {
+    self.pid = getpid();
+    close_from(LOCAL_FD_CLIENT + 1);
+    for (int fd = LOCAL_FD_CONFIG; fd <= LOCAL_FD_CLIENT; fd++)
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    signal(SIGPIPE, SIG_IGN);
+    (void)setsid(); /* refused only when it leads a session already */
+    if (client_gone()) _exit(1);
+}
+
+static int signals(sigset_t *before) {
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ends, before);
+    return signalfd(-1, &ends, SFD_CLOEXEC);
+}
+
+/* In the serving process: what it holds of the keeper's goes, and it waits until the keeper has mapped its
+ * uid. */
+static void serve(const struct confine_config *c, const sigset_t *before, int go[2], int signal_fd) {
+    localdir_leave();
+    close(signal_fd);
+    close(LOCAL_FD_CLIENT);
+    close(go[1]);
+    self.life = go[0];
+    sigprocmask(SIG_SETMASK, before, NULL);
+    char byte;
+    if (!keeper_bind() || read(self.life, &byte, 1) != 1) _exit(1);
+    /* Without a pid namespace whatever loses its parent comes to this process. */
+    if (c->level != CONFINE_FULL) prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+static pid_t make_child(const struct confine_config *c, int *pidfd, struct confine_error *e) {
+    if (c->level == CONFINE_FULL) return namespaces_fork(c, pidfd, e);
+    pid_t pid = fork();
+    if (pid < 0) confine_fail(e, "life", errno, "", "fork: %s", strerror(errno));
+    if (pid <= 0) return pid;
+    *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (*pidfd >= 0) return pid;
+    confine_fail(e, "life", errno, "use Linux 5.3 or newer", "pidfd_open: %s", strerror(errno));
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return -1;
+}
+
+static void raise_oom_score(pid_t pid) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+    cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) write_all(fd, OOM_SCORE, strlen(OOM_SCORE));
+}
+
+/* Until the client, the serving process or a signal says that it is over. */
+static void watch(bool detached, int pidfd, int signal_fd) {
+    bool client = !testing_off("client-watch");
+    for (;;) {
+        struct pollfd p[3] = {{.fd = pidfd, .events = POLLIN},
+                              {.fd = signal_fd, .events = POLLIN},
+                              {.fd = client ? LOCAL_FD_CLIENT : -1, .events = POLLIN}};
+        if (poll(p, 3, -1) < 0) {
+            if (errno == EINTR) continue;
+            return;
+        }
+        if (p[0].revents != 0 || p[1].revents != 0) return;
+        if (p[2].revents == 0) continue;
+        if (!detached || !localdir_committed()) return;
+        client = false;
+        close(LOCAL_FD_CLIENT);
+    }
+}
+
+/* Without a pid namespace the end is a race against forks, so it goes on until nobody is left. As subreaper
+   the keeper inherits all whose parents have died; so nobody can leave its tree. */
+static void end_tree(void) {
+    int64_t deadline = clock_deadline(TIMEOUT_TREE_KILL * 5);
+    for (;;) {
+        descend_kill(getpid());
+        pid_t ended;
+        while ((ended = waitpid(-1, NULL, WNOHANG)) > 0)
+            continue;
+        if (ended < 0 || clock_ms() > deadline) return;
+        poll(NULL, 0, 1);
+    }
+}
+
+static _Noreturn void keep(const struct confine_config *c, bool detached, pid_t pid, int pidfd,
+                           int signal_fd) {
+    watch(detached, pidfd, signal_fd);
+    siginfo_t seen = {.si_pid = 0};
+    waitid(P_PID, (id_t)pid, &seen, WEXITED | WNOHANG | WNOWAIT);
+    bool ended = seen.si_pid == pid;
+    kill(pid, SIGKILL); /* not reaped yet, so the number is still its own */
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (c->level != CONFINE_FULL) end_tree();
+    localdir_remove();
+    if (!ended) _exit(0);
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+void keeper_split(const struct confine_config *c, bool detached) {
+    struct confine_error e = {.step = "", .error = 0};
+    sigset_t before;
+    int go[2], pidfd = -1;
+    int signal_fd = signals(&before);
+    if (c->level != CONFINE_FULL) prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (signal_fd < 0 || pipe2(go, O_CLOEXEC) != 0) {
+        confine_fail(&e, "life", errno, "", "starting the keeper: %s", strerror(errno));
+        fail(&e);
+    }
+    if (c->level == CONFINE_FULL && !binds_prepare(c, &e)) fail(&e);
+    pid_t pid = make_child(c, &pidfd, &e);
+    if (pid == 0) {
+        serve(c, &before, go, signal_fd);
+        return;
+    }
+    if (pid < 0) fail(&e);
+    raise_oom_score(pid);
+    if (c->level == CONFINE_FULL && !namespaces_map(pid, &e)) {
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+        fail(&e);
+    }
+    write_all(go[1], "g", 1);
+    /* What only the serving process may hold open, so that its end is seen at the other ends. */
+    close(LOCAL_FD_CONFIG);
+    close(LOCAL_FD_ENDPOINT);
+    close(LOCAL_FD_STATUS);
+    close(go[0]);
+    binds_forget();
+    keep(c, detached, pid, pidfd, signal_fd);
+}

@@ -1,0 +1,164 @@
+#include "agent/landlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/root.h"
+#include "util/scope.h"
+#include "util/testing.h"
+
+#define NR_CREATE   444
+#define NR_ADD      445
+#define NR_RESTRICT 446
+
+/* Rights as the kernel numbers them; headers older than the kernel lack the later ones. */
+#define EXECUTE    (1ULL << 0)
+#define WRITE_FILE (1ULL << 1)
+#define READ_FILE  (1ULL << 2)
+#define READ_DIR   (1ULL << 3)
+#define MAKE_CHAR  (1ULL << 6)
+#define MAKE_BLOCK (1ULL << 11)
+#define REFER      (1ULL << 13) /* ABI 2 */
+#define TRUNCATE   (1ULL << 14) /* ABI 3 */
+#define IOCTL_DEV  (1ULL << 15) /* ABI 5 */
+
+#define SCOPE_ABSTRACT (1ULL << 0)
+#define SCOPE_SIGNAL   (1ULL << 1)
+
+#define READ     (READ_FILE | READ_DIR)
+#define OF_FILES (EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV)
+#define CHANGE   (~(MAKE_CHAR | MAKE_BLOCK | IOCTL_DEV))
+
+struct ruleset {
+    uint64_t files, network, scope;
+};
+
+struct rule {
+    uint64_t allowed;
+    int32_t parent;
+} __attribute__((packed));
+
+struct grant {
+    const char *path;
+    uint64_t rights;
+};
+
+/* Level full: the root holds nothing but what may be read. */
+static const struct grant full[] = {
+    {"/", READ | EXECUTE},
+    {"/proc", READ | WRITE_FILE},
+    {"/dev", READ | WRITE_FILE | TRUNCATE | IOCTL_DEV},
+    {NULL, 0},
+};
+
+/* Level landlock: the host's own tree, of which most stays out of sight. Its /dev/shm is shared with the
+   host, so it is left out; /proc shows the host's processes, whose memory and environment the domain
+   protects. */
+static const struct grant shared[] = {
+    {"/usr", READ | EXECUTE},
+    {"/bin", READ | EXECUTE},
+    {"/sbin", READ | EXECUTE},
+    {"/lib", READ | EXECUTE},
+    {"/lib32", READ | EXECUTE},
+    {"/lib64", READ | EXECUTE},
+    {"/libx32", READ | EXECUTE},
+    {"/proc", READ},
+    {"/etc/passwd", READ},
+    {"/etc/group", READ},
+    {"/etc/hosts", READ},
+    {"/etc/hostname", READ},
+    {"/etc/resolv.conf", READ},
+    {"/etc/nsswitch.conf", READ},
+    {"/etc/localtime", READ},
+    {"/dev/null", READ | CHANGE},
+    {"/dev/zero", READ | CHANGE},
+    {"/dev/full", READ | CHANGE},
+    {"/dev/random", READ},
+    {"/dev/urandom", READ},
+    {"/dev/tty", READ | CHANGE | IOCTL_DEV},
+    {"/dev/ptmx", READ | CHANGE | IOCTL_DEV},
+    {"/dev/pts", READ | WRITE_FILE | IOCTL_DEV},
+    {NULL, 0},
+};
+
+static uint64_t rights_of(int abi) {
+    if (abi >= 5) return (1ULL << 16) - 1;
+    if (abi >= 3) return (1ULL << 15) - 1;
+    return abi == 2 ? (1ULL << 14) - 1 : (1ULL << 13) - 1;
+}
+
+int landlock_abi(void) {
+    long abi = syscall(NR_CREATE, NULL, 0, 1U /* LANDLOCK_CREATE_RULESET_VERSION */);
+    return abi > 0 && !testing_off("landlock") ? (int)abi : 0;
+}
+
+static bool grant(int ruleset, uint64_t handled, const char *path, uint64_t rights, struct confine_error *e) {
+    struct stat st;
+    cleanup_fd int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return true;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return confine_fail(e, "landlock", errno, "", "opening %s: %s", path, strerror(errno));
+    struct rule rule = {.allowed = rights & handled & (S_ISDIR(st.st_mode) ? ~0ULL : OF_FILES), .parent = fd};
+    if (syscall(NR_ADD, ruleset, 1 /* LANDLOCK_RULE_PATH_BENEATH */, &rule, 0) == 0) return true;
+    return confine_fail(e, "landlock", errno, "", "a rule for %s: %s", path, strerror(errno));
+}
+
+static bool grant_all(int ruleset, uint64_t handled, const struct grant *grants, struct confine_error *e) {
+    for (; grants->path != NULL; grants++)
+        if (!grant(ruleset, handled, grants->path, grants->rights, e)) return false;
+    return true;
+}
+
+static bool grant_full(int ruleset, uint64_t handled, const struct confine_config *c,
+                       struct confine_error *e) {
+    char path[64];
+    if (!grant_all(ruleset, handled, full, e)) return false;
+    for (size_t i = 0; root_writable[i] != NULL; i++) {
+        snprintf(path, sizeof path, "/%s", root_writable[i]);
+        if (!grant(ruleset, handled, path, CHANGE, e)) return false;
+    }
+    for (size_t i = 0; i < c->bind_count; i++)
+        if (c->binds[i].writable && !grant(ruleset, handled, c->binds[i].target, CHANGE, e)) return false;
+    return true;
+}
+
+static bool grant_shared(int ruleset, uint64_t handled, const struct confine_config *c, const char *home,
+                         const char *tmp, struct confine_error *e) {
+    char path[64];
+    if (!grant_all(ruleset, handled, shared, e)) return false;
+    for (size_t i = 0; root_etc[i] != NULL; i++) {
+        snprintf(path, sizeof path, "/etc/%s", root_etc[i]);
+        if (!grant(ruleset, handled, path, READ, e)) return false;
+    }
+    for (size_t i = 0; i < c->bind_count; i++)
+        if (!grant(ruleset, handled, c->binds[i].target, c->binds[i].writable ? CHANGE : READ | EXECUTE, e))
+            return false;
+    return grant(ruleset, handled, home, CHANGE, e) && grant(ruleset, handled, tmp, CHANGE, e);
+}
+
+bool landlock_apply(const struct confine_config *c, const char *home, const char *tmp,
+                    struct confine_error *e) {
+    int abi = landlock_abi();
+    uint64_t handled = rights_of(abi);
+    struct ruleset attr = {.files = handled};
+    if (abi >= LANDLOCK_ABI_SCOPE && !testing_off("scope")) attr.scope = SCOPE_ABSTRACT | SCOPE_SIGNAL;
+    size_t size = abi >= LANDLOCK_ABI_SCOPE ? sizeof attr
+                  : abi >= 4                ? 2 * sizeof(uint64_t)
+                                            : sizeof(uint64_t);
+    cleanup_fd int ruleset = abi == 0 ? -1 : (int)syscall(NR_CREATE, &attr, size, 0);
+    if (ruleset < 0)
+        return confine_fail(e, "landlock", abi == 0 ? ENOSYS : errno,
+                            "use a kernel (5.13 or newer) with landlock in its lsm= boot parameter",
+                            "no Landlock here");
+    bool ok = c->level == CONFINE_FULL ? grant_full(ruleset, handled, c, e)
+                                       : grant_shared(ruleset, handled, c, home, tmp, e);
+    if (ok && syscall(NR_RESTRICT, ruleset, 0) != 0)
+        return confine_fail(e, "landlock", errno, "", "entering the domain: %s", strerror(errno));
+    return ok;
+}

@@ -1,0 +1,122 @@
+#include "agent/limits.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "agent/namespaces.h"
+#include "util/testing.h"
+#include "util/text.h"
+#include "wire/limits.h"
+
+#define NICENESS 5 /* the agent, the neighbours' agents and the host's programs go first */
+
+#define DEFAULT_PROCESSES  512
+#define DEFAULT_MEMORY     ((uint64_t)4 << 30)
+#define DEFAULT_DISK       ((uint64_t)1 << 30)
+#define DEFAULT_OPEN_FILES 4096
+
+static struct limits chosen;
+static enum confine_level level;
+
+static struct {
+    int resource;
+    uint64_t soft, hard;
+} table[12];
+static size_t table_len;
+
+static uint64_t or_default(uint64_t asked, uint64_t otherwise) {
+    return asked != 0 || level == CONFINE_NONE ? asked : otherwise;
+}
+
+static uint64_t default_memory(void) {
+    struct sysinfo info;
+    if (sysinfo(&info) != 0) return DEFAULT_MEMORY;
+    uint64_t part = (uint64_t)info.totalram * info.mem_unit / 4 * 3;
+    return part < DEFAULT_MEMORY ? part : DEFAULT_MEMORY;
+}
+
+void limits_choose(const struct confine_config *c) {
+    level = c->level;
+    chosen.processes = or_default(c->processes, DEFAULT_PROCESSES);
+    chosen.memory = or_default(c->memory, default_memory());
+    chosen.disk = level == CONFINE_FULL ? or_default(c->disk, DEFAULT_DISK) : 0;
+    chosen.open_files = or_default(c->open_files, DEFAULT_OPEN_FILES);
+}
+
+const struct limits *limits_get(void) {
+    return &chosen;
+}
+
+/* Without a user namespace the kernel counts this user's threads on the whole host: the limit has to stand
+   above those that run already. */
+static uint64_t threads_of(uid_t uid) {
+    uint64_t count = 0, pid;
+    DIR *dir = opendir("/proc");
+    if (dir == NULL) return 0;
+    for (struct dirent *d; (d = readdir(dir)) != NULL;) {
+        char path[32];
+        struct stat st;
+        if (!text_u64(d->d_name, strlen(d->d_name), &pid)) continue;
+        snprintf(path, sizeof path, "%.20s/task", d->d_name);
+        if (fstatat(dirfd(dir), path, &st, 0) == 0 && st.st_uid == uid && st.st_nlink > 2)
+            count += st.st_nlink - 2;
+    }
+    closedir(dir);
+    return count;
+}
+
+/* Never above what the agent itself was given. */
+static void put(int resource, uint64_t soft, uint64_t hard) {
+    uint64_t now[2];
+    if (syscall(SYS_prlimit64, 0, resource, NULL, now) == 0) {
+        if (hard > now[1]) hard = now[1];
+        if (soft > hard) soft = hard;
+    }
+    table[table_len].resource = resource;
+    table[table_len].soft = soft;
+    table[table_len++].hard = hard;
+}
+
+bool limits_prepare(struct confine_error *e) {
+    const uint64_t all = ~(uint64_t)0;
+    (void)e;
+    table_len = 0;
+    if (level != CONFINE_NONE) {
+        put(RLIMIT_CORE, 0, 0);
+        put(RLIMIT_RTPRIO, 0, 0);
+        put(RLIMIT_MEMLOCK, MIB(8), MIB(8));
+        put(RLIMIT_MSGQUEUE, KIB(800), KIB(800));
+        put(RLIMIT_SIGPENDING, 16384, 16384);
+    }
+    if (chosen.open_files != 0) put(RLIMIT_NOFILE, chosen.open_files, chosen.open_files);
+    if (chosen.processes != 0 && !testing_off("process-limit")) {
+        uint64_t others = level == CONFINE_FULL ? 0 : threads_of(namespaces_outside());
+        put(RLIMIT_NPROC, chosen.processes + others, chosen.processes + others);
+    }
+    /* Soft only: sanitizers reserve terabytes and may lift it; the watch of the total stays. */
+    if (chosen.memory != 0 && !testing_off("memory-limit")) put(RLIMIT_DATA, chosen.memory, all);
+    return true;
+}
+
+int limits_child(void) {
+    for (size_t i = 0; i < table_len; i++) {
+        const uint64_t pair[2] = {table[i].soft, table[i].hard};
+        if (syscall(SYS_prlimit64, 0, table[i].resource, pair, NULL) != 0) return -errno;
+    }
+    if (level == CONFINE_NONE) return 0;
+    syscall(SYS_setpriority, PRIO_PROCESS, 0, NICENESS);
+    /* Where no pid namespace does it: commands end with the agent. */
+    if (level != CONFINE_FULL) syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    return 0;
+}

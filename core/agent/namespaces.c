@@ -1,0 +1,153 @@
+#include "agent/namespaces.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/keeper.h"
+#include "util/scope.h"
+#include "util/testing.h"
+
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
+
+#define OUTSIDE_FIRST 0x40000000U
+#define WEAKER        "or ask for the weaker level \"landlock\" by name"
+
+/* -1 when the setting does not exist here. */
+static long setting(const char *path) {
+    char text[32] = "";
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) return -1;
+    return strtol(text, NULL, 10);
+}
+
+static bool seccomp_filtered(void) {
+    char text[4096];
+    cleanup_fd int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0) return false;
+    text[n] = '\0';
+    const char *line = strstr(text, "\nSeccomp:");
+    return line != NULL && strtol(line + 9, NULL, 10) == 2;
+}
+
+static const char *cause(int error) {
+    if (setting("/proc/sys/user/max_user_namespaces") == 0)
+        return "set sysctl user.max_user_namespaces above 0, " WEAKER;
+    if (error == ENOSPC || error == EUSERS)
+        return "raise sysctl user.max_user_namespaces (or max_mnt_, max_pid_, max_net_namespaces), " WEAKER;
+    if (geteuid() != 0 && setting("/proc/sys/kernel/unprivileged_userns_clone") == 0)
+        return "set sysctl kernel.unprivileged_userns_clone=1, " WEAKER;
+    if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
+        return "give hfsandbox-agent an AppArmor profile with \"userns\", or set sysctl "
+               "kernel.apparmor_restrict_unprivileged_userns=0, " WEAKER;
+    if (error == ENOSYS || error == EINVAL) return "use Linux 5.12 or newer with user namespaces, " WEAKER;
+    if (seccomp_filtered())
+        return "the container's seccomp profile forbids it: start the container with --security-opt "
+               "seccomp=unconfined (and systempaths=unconfined, apparmor=unconfined), " WEAKER;
+    return "a container or chroot forbids it: start it so that user namespaces and mounts are "
+           "allowed, " WEAKER;
+}
+
+bool namespaces_explain(struct confine_error *e, const char *step, int error, const char *what) {
+    return confine_fail(e, step, error, cause(error), "%s: %s", what, strerror(error));
+}
+
+bool namespaces_explain_proc(struct confine_error *e, int error) {
+    if (error != EPERM || setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
+        return namespaces_explain(e, "root", error, "mounting /proc");
+    return confine_fail(
+        e, "root", error,
+        "a container masks parts of /proc: start it with --security-opt systempaths=unconfined, " WEAKER,
+        "mounting /proc: %s", strerror(error));
+}
+
+uid_t namespaces_outside(void) {
+    if (geteuid() != 0 || testing_off("uid")) return geteuid();
+    return OUTSIDE_FIRST + 2 * (uid_t)keeper_pid();
+}
+
+pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine_error *e) {
+    unsigned long flags =
+        CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PIDFD | SIGCHLD;
+    if (!testing_off("pid-namespace")) flags |= CLONE_NEWPID;
+    if (!testing_off("ipc-namespace")) flags |= CLONE_NEWIPC;
+    if (!c->host_network && !testing_off("net-namespace")) flags |= CLONE_NEWNET;
+    /* Ids that nothing maps would make the groups of root survive inside. */
+    if (geteuid() == 0 && setgroups(0, NULL) != 0) {
+        namespaces_explain(e, "identity", errno, "dropping the groups of root");
+        return -1;
+    }
+    long pid = syscall(SYS_clone, flags, NULL, pidfd, NULL, 0);
+    if (pid < 0) namespaces_explain(e, "namespaces", errno, "making namespaces");
+    return (pid_t)pid;
+}
+
+static bool write_proc(pid_t pid, const char *name, const char *text) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+bool namespaces_map(pid_t child, struct confine_error *e) {
+    char uid[64], gid[64];
+    unsigned outside = namespaces_outside();
+    snprintf(uid, sizeof uid, "%u %u 1", (unsigned)NAMESPACES_UID, outside);
+    snprintf(gid, sizeof gid, "%u %u 1", (unsigned)NAMESPACES_UID, geteuid() == 0 ? outside : getegid());
+    if (!write_proc(child, "setgroups", "deny") || !write_proc(child, "uid_map", uid) ||
+        !write_proc(child, "gid_map", gid))
+        return namespaces_explain(e, "identity", errno, "mapping the sandbox's uid");
+    return true;
+}
+
+static bool become(uid_t id) {
+    return syscall(SYS_setresgid, id, id, id) == 0 && syscall(SYS_setresuid, id, id, id) == 0;
+}
+
+bool namespaces_identity(const struct confine_config *c, struct confine_error *e) {
+    if (c->level == CONFINE_FULL) {
+        if (!become(NAMESPACES_UID))
+            return namespaces_explain(e, "identity", errno, "becoming the sandbox's user");
+    } else if (geteuid() == 0 && !testing_off("uid")) {
+        uid_t outside = namespaces_outside();
+        if (setgroups(0, NULL) != 0 || !become(outside))
+            return confine_fail(e, "identity", errno,
+                                "run it with CAP_SETUID and CAP_SETGID, or as an ordinary user",
+                                "becoming uid %u: %s", (unsigned)outside, strerror(errno));
+    }
+    /* A change of uid undoes the death signal. */
+    if (!keeper_bind()) return confine_fail(e, "identity", ESRCH, "", "the keeper has ended");
+    return true;
+}
+
+bool namespaces_network(const struct confine_config *c, struct confine_error *e) {
+    const char *name = c->hostname != NULL && c->hostname[0] != '\0' ? c->hostname : "sandbox";
+    if (sethostname(name, strlen(name)) != 0)
+        return namespaces_explain(e, "namespaces", errno, "setting the host name");
+    if (c->host_network || testing_off("net-namespace")) return true;
+    struct ifreq request;
+    memset(&request, 0, sizeof request);
+    strcpy(request.ifr_name, "lo");
+    request.ifr_flags = IFF_UP;
+    cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+        return confine_fail(e, "network", errno, "", "bringing the loopback interface up: %s",
+                            strerror(errno));
+    return true;
+}
