@@ -14,6 +14,7 @@ struct agent_config {
     char *token;        /* NULL: open server, only with --allow-no-auth */
     int port;
     int64_t idle_ms;    /* -1 = never */
+    int64_t started_ms; /* loop_now() of the start */
     size_t max_connections;
     bool local;
     bool detached;

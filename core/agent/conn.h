@@ -72,9 +72,11 @@ bool exchange_is_head(const struct exchange *x);   /* HEAD: the conn drops the b
 void exchange_pause(struct exchange *x);
 void exchange_resume(struct exchange *x);
 
-/* Takes the raw socket out of HTTP (the proxy): everything unsent and unread so far is handed over in `rest`; the conn ends without
-   closing the descriptor, which the caller owns now. on_close is not called. */
-int exchange_detach(struct exchange *x, struct buf *rest);
+/* For the proxy. exchange_raw begins an answer whose head is among the bytes that are sent: nothing is added, and the connection closes
+   at its end. After exchange_tunnel the peer's bytes are no requests any more: they go to on_body as they are (pause and resume hold),
+   and on_body_end tells of the end of its writing. */
+void exchange_raw(struct exchange *x);
+void exchange_tunnel(struct exchange *x);
 
 /* Connections */
 bool conn_open(int fd);              /* serves a connected stream socket, which it takes over; false (fd closed): limit or no memory */

@@ -31,7 +31,7 @@ struct http_request {
 
 enum http_event {
     HTTP_MORE,     /* everything given was used; give more */
-    HTTP_HEAD,     /* parser->request is complete and valid until http_next; body, if any, follows */
+    HTTP_HEADERS,  /* parser->request is complete and valid until http_next; body, if any, follows */
     HTTP_BODY,     /* *body, *body_len are a piece of the body (pointing into the given bytes) */
     HTTP_DONE,     /* the request is complete; http_next prepares for the one after it */
     HTTP_BAD       /* parser->status and parser->reason say why; the connection must close after the answer */

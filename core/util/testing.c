@@ -15,6 +15,12 @@ bool testing_off(const char *protection) {
     }
     return false;
 }
+
+int64_t testing_ms(int64_t ms) {
+    const char *scale = getenv("SBX_TEST_SCALE");
+    int64_t by = scale != NULL ? atoll(scale) : 1;
+    return by > 1 && ms > 0 ? ms / by + 1 : ms;
+}
 #else
 typedef int testing_unused; /* ISO C forbids an empty translation unit */
 #endif

@@ -5,13 +5,21 @@
 #define UTIL_TESTING_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #ifdef SBX_TESTING
 bool testing_off(const char *protection);
+
+/* A timeout, divided by SBX_TEST_SCALE so that a test of it need not wait that long. */
+int64_t testing_ms(int64_t ms);
 #else
 static inline bool testing_off(const char *protection) {
     (void)protection;
     return false;
+}
+
+static inline int64_t testing_ms(int64_t ms) {
+    return ms;
 }
 #endif
 

@@ -1,0 +1,458 @@
+#include "agent/conn.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/turn.h"
+#include "util/clock.h"
+#include "util/testing.h"
+#include "wire/limits.h"
+
+#define SPARE_TURNS 4
+#define REFUSED_MAX 64 /* connections over the limit that are told so; further ones are closed without a word */
+#define ROUNDS      16 /* refills of one connection in one turn of the loop, so that the others get theirs */
+
+static struct conn *all;
+static size_t count, refused, open_streams;
+static int64_t last_activity;
+static bool ending;
+
+/* Every read goes here first: what is parsed at once is never copied, and an idle connection owns no buffer. */
+static char scratch[KIB(256)];
+
+static struct turn *spare[SPARE_TURNS];
+static size_t spares;
+
+static struct turn *turn_new(struct conn *c) {
+    struct turn *t = spares > 0 ? spare[--spares] : NULL;
+    if (t == NULL) {
+        t = calloc(1, sizeof *t);
+        if (t == NULL) return NULL;
+        t->parser = http_new();
+        if (t->parser == NULL) {
+            free(t);
+            return NULL;
+        }
+        buf_init(&t->out, EXCHANGE_QUEUE);
+    }
+    t->x.conn = c;
+    t->x.request = http_request(t->parser);
+    t->file = -1;
+    buf_init(&t->fields, KIB(16));
+    return t;
+}
+
+static void turn_free(struct turn *t) {
+    exchange_clear(t);
+    buf_free(&t->x.body);
+    struct http_parser *parser = t->parser;
+    if (spares == SPARE_TURNS) {
+        http_free(parser);
+        free(t);
+        return;
+    }
+    http_next(parser);
+    *t = (struct turn){.parser = parser};
+    buf_init(&t->out, EXCHANGE_QUEUE);
+    spare[spares++] = t;
+}
+
+/* The handler is told, once, that its exchange is over. */
+static void turn_release(struct turn *t, bool lost) {
+    struct exchange *x = &t->x;
+    void (*on_close)(struct exchange *) = x->on_close;
+    x->on_body = NULL;
+    x->on_body_end = NULL;
+    x->on_drain = NULL;
+    x->on_close = NULL;
+    x->lost = lost;
+    if (on_close != NULL) on_close(x);
+    if (t->authenticated) {
+        t->authenticated = false;
+        open_streams--;
+        last_activity = loop_now();
+    }
+}
+
+static void conn_free(struct conn *c) {
+    if (c->turn != NULL) {
+        turn_release(c->turn, true);
+        turn_free(c->turn);
+    }
+    loop_unwatch(&c->watch);
+    loop_untimer(&c->timer);
+    loop_unlater(&c->later);
+    buf_free(&c->in);
+    close(c->fd);
+    *c->link = c->next;
+    if (c->next != NULL) c->next->link = c->link;
+    if (c->refused)
+        refused--;
+    else
+        count--;
+    free(c);
+}
+
+/* Requests */
+
+static void run_route(struct turn *t) {
+    struct exchange *x = &t->x;
+    const char *expect = t->x.request->minor > 0 ? http_header(x->request, "Expect") : NULL;
+    if (expect != NULL && !x->request->expect_continue) {
+        exchange_error_status(x, 417, WIRE_INVALID, "unknown expectation: %s", expect);
+        t->drop = true;
+        return;
+    }
+    t->continue_due = x->request->expect_continue && x->request->content_length != 0;
+    if (t->route->body == BODY_BUFFERED) {
+        buf_init(&x->body, t->route->body_max);
+        if (x->request->content_length <= (int64_t)t->route->body_max) return;
+        exchange_error(x, WIRE_TOO_LARGE, "the body has %lld bytes; at most %zu are taken here",
+                       (long long)x->request->content_length, t->route->body_max);
+        t->drop = true;
+        return;
+    }
+    t->drop = t->route->body == BODY_NONE;
+    t->route->start(x);
+}
+
+static void head_complete(struct turn *t) {
+    bool authenticated = false;
+    t->headed = true;
+    t->route = route_find(&t->x, &authenticated);
+    if (authenticated) {
+        t->authenticated = true;
+        open_streams++;
+        last_activity = loop_now();
+    }
+    if (t->route == NULL)
+        t->drop = true;
+    else
+        run_route(t);
+}
+
+static void body_piece(struct turn *t, const char *data, size_t len) {
+    struct exchange *x = &t->x;
+    t->received += len;
+    t->continue_due = false; /* it did not wait */
+    if (!t->drop && t->route->body == BODY_BUFFERED) {
+        if (buf_append(&x->body, data, len)) return;
+        bool large = x->body.len + len > t->route->body_max;
+        exchange_error(x, large ? WIRE_TOO_LARGE : WIRE_BUSY,
+                       large ? "the body has more than the %zu bytes that are taken here" : "out of memory",
+                       t->route->body_max);
+        t->drop = true;
+    } else if (!t->drop && !t->ended && x->on_body != NULL) {
+        if (x->on_body(x, data, len)) return;
+        t->drop = true;
+    }
+    t->dropped += len;
+    if (t->dropped > LIMIT_DRAIN) t->close = true;
+}
+
+static void body_complete(struct turn *t) {
+    t->received_all = true;
+    t->continue_due = false;
+    if (t->drop) return;
+    if (t->route->body == BODY_BUFFERED)
+        t->route->start(&t->x);
+    else if (t->x.on_body_end != NULL)
+        t->x.on_body_end(&t->x);
+}
+
+static void bad_request(struct turn *t, int status, enum wire_code code, const char *why) {
+    turn_release(t, true);
+    t->close = t->drop = true;
+    if (!t->begun)
+        exchange_error_status(&t->x, status, code, "%s", why);
+    else if (!t->ended)
+        exchange_abort(&t->x);
+}
+
+static bool wants_bytes(const struct conn *c) {
+    const struct turn *t = c->turn;
+    if (c->lingering || t == NULL) return true;
+    if (t->tunnel) return !t->paused;
+    if (t->aborted || (t->close && t->ended)) return false;
+    return !t->received_all && !(t->paused && !t->drop);
+}
+
+/* Gives bytes to the parser and what it finds to the turn; returns how many were used. */
+static size_t feed(struct conn *c, const char *data, size_t len) {
+    size_t left = len;
+    while (!c->broken && wants_bytes(c)) {
+        struct turn *t = c->turn;
+        if (t == NULL) {
+            if (left == 0 || ending) break;
+            t = c->turn = turn_new(c);
+            if (t == NULL) {
+                c->broken = true;
+                break;
+            }
+        }
+        size_t used = left, body_len = 0;
+        const char *body = NULL;
+        if (t->tunnel) {
+            if (left == 0) break;
+            if (t->x.on_body != NULL) t->x.on_body(&t->x, data, left);
+            return len;
+        }
+        enum http_event e = http_parse(t->parser, data, left, &used, &body, &body_len);
+        data += used;
+        left -= used;
+        if (e == HTTP_HEADERS) head_complete(t);
+        if (e == HTTP_BODY) body_piece(t, body, body_len);
+        if (e == HTTP_DONE) body_complete(t);
+        if (e == HTTP_BAD) {
+            int status = http_bad_status(t->parser);
+            bad_request(t, status, status == 431 ? WIRE_TOO_LARGE : WIRE_INVALID, http_bad_reason(t->parser));
+        }
+        if (e == HTTP_MORE) break;
+    }
+    return len - left;
+}
+
+static void feed_kept(struct conn *c) {
+    if (c->in.len == 0 && (c->turn == NULL || !c->turn->headed)) return;
+    buf_consume(&c->in, feed(c, c->in.data, c->in.len));
+    if (c->in.len == 0 && c->in.data != NULL) buf_free(&c->in);
+}
+
+/* Reading */
+
+static size_t read_size(const struct conn *c) {
+    if (c->turn != NULL && c->turn->headed && wants_bytes(c)) return sizeof scratch;
+    return LIMIT_PIPELINE - (c->in.len < LIMIT_PIPELINE ? c->in.len : LIMIT_PIPELINE);
+}
+
+static void receive(struct conn *c) {
+    size_t size = read_size(c);
+    if (size == 0 || c->eof) return;
+    ssize_t n = recv(c->fd, scratch, size, MSG_DONTWAIT);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR) c->broken = true;
+        return;
+    }
+    if (n == 0) {
+        c->eof = true;
+        return;
+    }
+    size_t got = (size_t)n;
+    c->took = true;
+    if (c->lingering) {
+        c->lingered += got;
+        return;
+    }
+    size_t used = c->in.len == 0 ? feed(c, scratch, got) : 0;
+    if (used < got && !buf_append(&c->in, scratch + used, got - used)) c->broken = true;
+    if (used == 0) feed_kept(c);
+}
+
+/* What comes next */
+
+static void refill(struct conn *c) {
+    struct turn *t = c->turn;
+    for (int round = 0; round < ROUNDS && t->was_full && exchange_pending(&t->x) < EXCHANGE_LOW; round++) {
+        t->was_full = false;
+        if (t->ended || t->aborted || t->x.on_drain == NULL) return;
+        t->x.on_drain(&t->x);
+        if (!exchange_flush(t)) c->broken = true;
+    }
+    if (t->was_full && !c->blocked) conn_wake(c);
+}
+
+static void say_continue(struct turn *t) {
+    if (!t->continue_due || t->begun || t->paused || t->drop) return;
+    t->continue_due = false;
+    buf_puts(&t->out, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/* The answer is out: the next request, or the end. */
+static void turn_complete(struct conn *c) {
+    struct turn *t = c->turn;
+    if (!t->received_all && !t->close && !c->eof) {
+        t->drop = true;
+        return;
+    }
+    bool close_now = t->close || ending || (c->eof && c->in.len == 0);
+    bool more_may_come = !c->eof && (!t->received_all || c->in.len > 0 || t->x.request->keep_alive);
+    turn_release(t, false);
+    turn_free(t);
+    c->turn = NULL;
+    c->wait = WAIT_NOTHING;
+    if (!close_now) return;
+    c->lingering = true;
+    if (!more_may_come || shutdown(c->fd, SHUT_WR) < 0) c->broken = true;
+}
+
+static enum conn_wait waits_for(const struct conn *c) {
+    const struct turn *t = c->turn;
+    if (c->lingering) return WAIT_LINGER;
+    if (t == NULL) return WAIT_REQUEST;
+    if (!t->headed && !t->begun) return WAIT_HEAD;
+    if (!exchange_drained(t)) return WAIT_WRITE;
+    return wants_bytes(c) && !t->tunnel ? WAIT_BODY : WAIT_HANDLER;
+}
+
+static void on_timer(struct timer *timer);
+
+/* The timer is moved only when it would fire too late; when it fires too early it is set again. */
+static void set_deadline(struct conn *c) {
+    static const int64_t limits[] = {
+        [WAIT_NOTHING] = -1,          [WAIT_REQUEST] = TIMEOUT_IDLE, [WAIT_HEAD] = TIMEOUT_HEAD,
+        [WAIT_BODY] = TIMEOUT_BODY,   [WAIT_WRITE] = TIMEOUT_WRITE,  [WAIT_LINGER] = TIMEOUT_LINGER,
+        [WAIT_HANDLER] = -1,
+    };
+    enum conn_wait wait = waits_for(c);
+    bool renew = wait != c->wait || (wait == WAIT_BODY && c->took) || (wait == WAIT_WRITE && c->gave);
+    c->took = c->gave = false;
+    if (renew) c->deadline = limits[wait] < 0 ? CLOCK_NEVER : loop_now() + testing_ms(limits[wait]);
+    c->wait = wait;
+    if (c->deadline == CLOCK_NEVER || (c->timer.slot != 0 && c->timer.due_ms <= c->deadline)) return;
+    if (!loop_timer(&c->timer, c->deadline, on_timer)) c->broken = true;
+}
+
+static void set_events(struct conn *c) {
+    const struct turn *t = c->turn;
+    bool held = t != NULL && t->paused && !t->drop;
+    uint32_t events = c->eof || c->half ? 0 : EPOLLRDHUP;
+    if (!c->eof && !held && read_size(c) > 0) events |= EPOLLIN;
+    if (c->blocked) events |= EPOLLOUT;
+    loop_rewatch(&c->watch, events);
+}
+
+/* One step: what was kept is used, what is queued is sent, what is complete is ended. True: something changed. */
+static bool step(struct conn *c) {
+    size_t kept = c->in.len;
+    if (!c->lingering && wants_bytes(c)) feed_kept(c);
+    struct turn *t = c->turn;
+    if (t == NULL || c->broken) return false;
+    if (t->tunnel && c->eof && c->in.len == 0 && t->x.on_body_end != NULL) {
+        void (*end)(struct exchange *) = t->x.on_body_end;
+        t->x.on_body_end = NULL;
+        end(&t->x);
+    }
+    say_continue(t);
+    if (!exchange_flush(t) || t->aborted) {
+        c->broken = true;
+        return false;
+    }
+    refill(c);
+    if (t->ended && !t->aborted && exchange_drained(t)) turn_complete(c);
+    if (c->lingering) return false;
+    return c->turn != t || c->in.len != kept;
+}
+
+/* Nothing is left to be done: the peer is gone, or sends no more of a request that is not complete. Such a request is neither run
+   nor answered. */
+static bool is_over(const struct conn *c) {
+    const struct turn *t = c->turn;
+    if (c->lingering) return c->eof || c->lingered > LIMIT_DRAIN;
+    if (t == NULL) return ending || (c->eof && c->in.len == 0);
+    if (t->aborted) return true;
+    return c->eof && c->in.len == 0 && !t->tunnel && wants_bytes(c) && !(t->drop && t->ended);
+}
+
+static void settle(struct later *later) {
+    struct conn *c = (struct conn *)((char *)later - offsetof(struct conn, later));
+    int rounds = 0;
+    while (rounds < ROUNDS && step(c))
+        rounds++;
+    if (rounds == ROUNDS) conn_wake(c);
+    if (is_over(c)) c->broken = true;
+    if (!c->broken) set_deadline(c);
+    if (c->broken)
+        conn_free(c);
+    else
+        set_events(c);
+}
+
+void conn_wake(struct conn *c) {
+    loop_later(&c->later, settle);
+}
+
+static void on_timer(struct timer *timer) {
+    struct conn *c = (struct conn *)((char *)timer - offsetof(struct conn, timer));
+    if (c->deadline <= loop_now()) {
+        if (c->wait == WAIT_HEAD)
+            bad_request(c->turn, 408, WIRE_TIMEOUT, "the head of the request did not come in time");
+        else if (c->wait == WAIT_BODY)
+            bad_request(c->turn, 408, WIRE_TIMEOUT, "the body of the request did not come in time");
+        else
+            c->broken = true;
+    }
+    conn_wake(c);
+}
+
+static void on_ready(struct watch *w, uint32_t events) {
+    struct conn *c = (struct conn *)((char *)w - offsetof(struct conn, watch));
+    bool gone = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    bool readable = (events & EPOLLIN) != 0;
+    if (gone && !(readable && wants_bytes(c))) c->broken = true;
+    if (events & EPOLLOUT) c->blocked = false;
+    if (!c->broken && readable)
+        receive(c);
+    else if (events & EPOLLRDHUP)
+        c->half = true; /* seen when reading goes on; until then it would be reported again and again */
+    conn_wake(c);
+}
+
+/* Over the limit: said in as few bytes as possible. */
+static void refuse(struct conn *c) {
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    c->refused = c->lingering = true;
+    if (send(c->fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 || shutdown(c->fd, SHUT_WR) < 0)
+        c->broken = true;
+    conn_wake(c);
+}
+
+bool conn_open(int fd) {
+    bool full = count >= agent.max_connections;
+    struct conn *c = full && refused >= REFUSED_MAX ? NULL : calloc(1, sizeof *c);
+    if (c == NULL || !loop_watch(&c->watch, fd, EPOLLIN | EPOLLRDHUP, on_ready)) {
+        free(c);
+        close(fd);
+        return false;
+    }
+    c->fd = fd;
+    buf_init(&c->in, sizeof scratch + LIMIT_PIPELINE);
+    c->next = all;
+    c->link = &all;
+    if (all != NULL) all->link = &c->next;
+    all = c;
+    if (full)
+        refused++;
+    else
+        count++;
+    if (full)
+        refuse(c);
+    else
+        set_deadline(c);
+    if (c->broken) conn_wake(c);
+    return !full;
+}
+
+size_t conn_count(void) {
+    return count;
+}
+
+void conn_close_idle(void) {
+    ending = true;
+    for (struct conn *c = all; c != NULL; c = c->next) {
+        if (c->turn != NULL) c->turn->close = true;
+        conn_wake(c);
+    }
+}
+
+int64_t conn_last_activity(void) {
+    return last_activity;
+}
+
+size_t conn_open_streams(void) {
+    return open_streams;
+}

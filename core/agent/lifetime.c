@@ -1,0 +1,80 @@
+#include "agent/lifetime.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/conn.h"
+#include "agent/loop.h"
+#include "agent/process.h"
+#include "agent/serve.h"
+#include "util/testing.h"
+
+#define GRACE_PROCESSES   2000 /* between SIGTERM and SIGKILL */
+#define GRACE_CONNECTIONS 2000 /* for answers that are on their way */
+#define INTERVAL_CHECK    50   /* while the last connections end */
+
+struct agent_config agent;
+
+static struct watch signals;
+static struct timer idle_timer, end_timer;
+static int exit_status;
+static int64_t end_by;
+static bool ending;
+
+static void check_idle(struct timer *t) {
+    int64_t now = loop_now(), last = agent.started_ms;
+    if (conn_last_activity() > last) last = conn_last_activity();
+    if (process_last_end() > last) last = process_last_end();
+    bool busy = conn_open_streams() > 0 || process_running() > 0;
+    if (testing_off("activity")) busy = false;
+    if (busy) last = now;
+    if (now - last >= agent.idle_ms) {
+        agent_shutdown(0);
+        return;
+    }
+    loop_timer(t, last + agent.idle_ms, check_idle);
+}
+
+static void on_signal(struct watch *w, uint32_t events) {
+    (void)events;
+    struct signalfd_siginfo info;
+    if (read(w->fd, &info, sizeof info) != (ssize_t)sizeof info) return;
+    /* In a pid namespace the commands see this process as their init: what they send to it is not for them to decide. */
+    if (getpid() == 1 && info.ssi_pid != 0) return;
+    agent_shutdown(0);
+}
+
+bool lifetime_init(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) return false;
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0 || !loop_watch(&signals, fd, EPOLLIN, on_signal)) return false;
+    agent.started_ms = loop_now();
+    return agent.idle_ms < 0 || loop_timer(&idle_timer, loop_now() + agent.idle_ms, check_idle);
+}
+
+static void check_end(struct timer *t) {
+    if (conn_count() == 0 || loop_now() >= end_by || !loop_timer(t, loop_now() + INTERVAL_CHECK, check_end))
+        loop_stop(exit_status);
+}
+
+static void processes_ended(void) {
+    end_by = loop_now() + GRACE_CONNECTIONS;
+    conn_close_idle();
+    if (!loop_timer(&end_timer, loop_now(), check_end)) loop_stop(exit_status);
+}
+
+void agent_shutdown(int status) {
+    if (ending) return;
+    ending = true;
+    exit_status = status;
+    loop_untimer(&idle_timer);
+    serve_stop();
+    conn_close_idle();
+    process_end_all(GRACE_PROCESSES, processes_ended);
+}

@@ -1,0 +1,117 @@
+#include "agent/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/conn.h"
+#include "agent/loop.h"
+#include "util/scope.h"
+
+#define ACCEPT_AT_ONCE 16
+#define ACCEPT_PAUSE   100 /* ms, when descriptors or memory have run out */
+
+static struct watch listener = {.fd = -1}, control = {.fd = -1};
+static struct timer pause_timer;
+
+static void on_listener(struct watch *w, uint32_t events);
+
+static void accept_again(struct timer *t) {
+    (void)t;
+    loop_rewatch(&listener, EPOLLIN);
+}
+
+static void on_listener(struct watch *w, uint32_t events) {
+    (void)events;
+    for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
+        int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            conn_open(fd);
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED) continue;
+        bool exhausted = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        /* The waiting connection stays in the backlog; looking at it all the time would only burn the processor. */
+        if (exhausted && loop_timer(&pause_timer, loop_now() + ACCEPT_PAUSE, accept_again)) loop_rewatch(w, 0);
+        return;
+    }
+}
+
+bool serve_listener(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 &&
+           loop_watch(&listener, fd, EPOLLIN, on_listener);
+}
+
+static int bound_socket(int family, int port) {
+    cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    int on = 1, off = 0;
+    struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* accepted sockets inherit it */
+    if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) < 0) return -1;
+    int bound = family == AF_INET6 ? bind(fd, (struct sockaddr *)&any6, sizeof any6)
+                                   : bind(fd, (struct sockaddr *)&any4, sizeof any4);
+    if (bound < 0 || listen(fd, SOMAXCONN) < 0) return -1;
+    return steal_fd(&fd);
+}
+
+bool serve_port(int port) {
+    int fd = bound_socket(AF_INET6, port);
+    if (fd < 0 && errno != EADDRINUSE) fd = bound_socket(AF_INET, port);
+    if (fd < 0) return false;
+    if (serve_listener(fd)) return true;
+    close(fd);
+    return false;
+}
+
+/* One message: one byte and one connected socket. */
+static void on_control(struct watch *w, uint32_t events) {
+    (void)events;
+    char byte;
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } ancillary;
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
+    ssize_t n = recvmsg(w->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n <= 0) {
+        loop_unwatch(w);
+        close(w->fd);
+        w->fd = -1;
+        agent_shutdown(0);
+        return;
+    }
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    if (c == NULL || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return;
+    int fd;
+    memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
+        conn_open(fd);
+    else
+        close(fd);
+}
+
+bool serve_control(int fd) {
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && loop_watch(&control, fd, EPOLLIN, on_control);
+}
+
+void serve_stop(void) {
+    loop_untimer(&pause_timer);
+    struct watch *both[] = {&listener, &control};
+    for (int i = 0; i < 2; i++) {
+        loop_unwatch(both[i]);
+        if (both[i]->fd >= 0) close(both[i]->fd);
+        both[i]->fd = -1;
+    }
+}
