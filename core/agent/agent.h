@@ -10,16 +10,16 @@
 
 struct agent_config {
     const char *version;
-    const char *id;     /* of the sandbox; "" when unknown */
-    char *token;        /* NULL: open server, only with --allow-no-auth */
+    const char *id; /* of the sandbox; "" when unknown */
+    char *token;    /* NULL: open server, only with --allow-no-auth */
     int port;
     int64_t idle_ms;    /* -1 = never */
     int64_t started_ms; /* loop_now() of the start */
     size_t max_connections;
     bool local;
     bool detached;
-    const char *cwd;    /* default working directory of commands; absolute */
-    char **env;         /* the environment that commands start from; NULL-terminated */
+    const char *cwd; /* default working directory of commands; absolute */
+    char **env;      /* the environment that commands start from; NULL-terminated */
     uint64_t limit_processes, limit_memory, limit_disk, limit_open_files; /* 0 = none */
 };
 

@@ -14,15 +14,17 @@
 #include "wire/limits.h"
 
 #define SPARE_TURNS 4
-#define REFUSED_MAX 64 /* connections over the limit that are told so; further ones are closed without a word */
-#define ROUNDS      16 /* refills of one connection in one turn of the loop, so that the others get theirs */
+#define REFUSED_MAX                                                                                          \
+    64            /* connections over the limit that are told so; further ones are closed without a word */
+#define ROUNDS 16 /* refills of one connection in one turn of the loop, so that the others get theirs */
 
 static struct conn *all;
 static size_t count, refused, open_streams;
 static int64_t last_activity;
 static bool ending;
 
-/* Every read goes here first: what is parsed at once is never copied, and an idle connection owns no buffer. */
+/* Every read goes here first: what is parsed at once is never copied, and an idle connection owns no buffer.
+ */
 static char scratch[KIB(256)];
 
 static struct turn *spare[SPARE_TURNS];
@@ -304,8 +306,8 @@ static void on_timer(struct timer *timer);
 /* The timer is moved only when it would fire too late; when it fires too early it is set again. */
 static void set_deadline(struct conn *c) {
     static const int64_t limits[] = {
-        [WAIT_NOTHING] = -1,          [WAIT_REQUEST] = TIMEOUT_IDLE, [WAIT_HEAD] = TIMEOUT_HEAD,
-        [WAIT_BODY] = TIMEOUT_BODY,   [WAIT_WRITE] = TIMEOUT_WRITE,  [WAIT_LINGER] = TIMEOUT_LINGER,
+        [WAIT_NOTHING] = -1,        [WAIT_REQUEST] = TIMEOUT_IDLE, [WAIT_HEAD] = TIMEOUT_HEAD,
+        [WAIT_BODY] = TIMEOUT_BODY, [WAIT_WRITE] = TIMEOUT_WRITE,  [WAIT_LINGER] = TIMEOUT_LINGER,
         [WAIT_HANDLER] = -1,
     };
     enum conn_wait wait = waits_for(c);
@@ -326,7 +328,8 @@ static void set_events(struct conn *c) {
     loop_rewatch(&c->watch, events);
 }
 
-/* One step: what was kept is used, what is queued is sent, what is complete is ended. True: something changed. */
+/* One step: what was kept is used, what is queued is sent, what is complete is ended. True: something
+ * changed. */
 static bool step(struct conn *c) {
     size_t kept = c->in.len;
     if (!c->lingering && wants_bytes(c)) feed_kept(c);
@@ -348,8 +351,8 @@ static bool step(struct conn *c) {
     return c->turn != t || c->in.len != kept;
 }
 
-/* Nothing is left to be done: the peer is gone, or sends no more of a request that is not complete. Such a request is neither run
-   nor answered. */
+/* Nothing is left to be done: the peer is gone, or sends no more of a request that is not complete. Such a
+   request is neither run nor answered. */
 static bool is_over(const struct conn *c) {
     const struct turn *t = c->turn;
     if (c->lingering) return c->eof || c->lingered > LIMIT_DRAIN;
@@ -404,9 +407,11 @@ static void on_ready(struct watch *w, uint32_t events) {
 
 /* Over the limit: said in as few bytes as possible. */
 static void refuse(struct conn *c) {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    static const char answer[] =
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     c->refused = c->lingering = true;
-    if (send(c->fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 || shutdown(c->fd, SHUT_WR) < 0)
+    if (send(c->fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ||
+        shutdown(c->fd, SHUT_WR) < 0)
         c->broken = true;
     conn_wake(c);
 }

@@ -11,10 +11,11 @@
 #include "wire/limits.h"
 #include "wire/names.h"
 
-#define DIRECT      KIB(8)  /* at least this much goes to the socket at once; less is gathered until the end of the turn */
-#define KEEP_QUEUE  KIB(8)
-#define MAX_PARTS   16
-#define ERROR_TEXT  KIB(8)
+#define DIRECT                                                                                               \
+    KIB(8) /* at least this much goes to the socket at once; less is gathered until the end of the turn */
+#define KEEP_QUEUE       KIB(8)
+#define MAX_PARTS        16
+#define ERROR_TEXT       KIB(8)
 #define SENDFILE_AT_ONCE MIB(1)
 
 static struct turn *turn_of(struct exchange *x) {
@@ -93,8 +94,8 @@ void exchange_header(struct exchange *x, const char *name, const char *value) {
     buf_puts(&t->fields, "\r\n");
 }
 
-/* What of the request's body is not here yet must be read and dropped before the next request: worth it only when it is little and
-   surely comes. */
+/* What of the request's body is not here yet must be read and dropped before the next request: worth it only
+   when it is little and surely comes. */
 static bool rest_is_too_long(const struct turn *t) {
     const struct http_request *r = t->x.request;
     if (t->received_all || !t->headed) return false;
@@ -129,7 +130,8 @@ static bool begin(struct turn *t, int status, const char *type, int64_t length) 
         puts_number(b, (uint64_t)length);
         buf_puts(b, "\r\n");
     } else if (length == -1) {
-        buf_puts(b, t->chunked ? "Transfer-Encoding: chunked\r\nX-Accel-Buffering: no\r\n" : "X-Accel-Buffering: no\r\n");
+        buf_puts(b, t->chunked ? "Transfer-Encoding: chunked\r\nX-Accel-Buffering: no\r\n"
+                               : "X-Accel-Buffering: no\r\n");
     }
     if (t->fields.len > 0) buf_append(b, t->fields.data, t->fields.len);
     buf_puts(b, "\r\n");
@@ -162,7 +164,8 @@ void exchange_empty(struct exchange *x, int status) {
     turn_of(x)->ended = true;
 }
 
-static void error_answer(struct exchange *x, int status, enum wire_code code, const char *format, va_list args) {
+static void error_answer(struct exchange *x, int status, enum wire_code code, const char *format,
+                         va_list args) {
     struct buf text = BUF_INIT(ERROR_TEXT), json = BUF_INIT(8 * ERROR_TEXT);
     if (!buf_vprintf(&text, format, args)) {
         buf_clear(&text);
@@ -240,8 +243,8 @@ static void queue_sent(struct turn *t, size_t n) {
 
 /* Bytes that the socket took, 0 when it takes nothing now, or -1: it failed. */
 static ssize_t send_parts(struct conn *c, struct iovec *iov, size_t count) {
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 0};
-    m.msg_iovlen = count;
+    struct msghdr m = {.msg_iov = iov};
+    m.msg_iovlen = (__typeof__(m.msg_iovlen))count; /* an int with musl */
     ssize_t n;
     do
         n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -269,7 +272,8 @@ static bool send_or_queue(struct turn *t, struct iovec *iov, size_t count, size_
         conn_wake(c);
         return queue_parts(t, iov + 1, count - 1, 0);
     }
-    iov[0] = (struct iovec){.iov_base = t->out.data == NULL ? NULL : t->out.data + t->out_at, .iov_len = before};
+    iov[0] =
+        (struct iovec){.iov_base = t->out.data == NULL ? NULL : t->out.data + t->out_at, .iov_len = before};
     ssize_t n = send_parts(c, before > 0 ? iov : iov + 1, before > 0 ? count : count - 1);
     if (n < 0) {
         c->broken = true;
@@ -406,8 +410,10 @@ bool exchange_flush(struct turn *t) {
     while (queued(t) > 0 && !c->blocked) {
         struct iovec iov[2];
         size_t n = 0;
-        if (t->out.len > t->out_at) iov[n++] = (struct iovec){t->out.data + t->out_at, t->out.len - t->out_at};
-        if (t->big.len > t->big_at) iov[n++] = (struct iovec){t->big.data + t->big_at, t->big.len - t->big_at};
+        if (t->out.len > t->out_at)
+            iov[n++] = (struct iovec){t->out.data + t->out_at, t->out.len - t->out_at};
+        if (t->big.len > t->big_at)
+            iov[n++] = (struct iovec){t->big.data + t->big_at, t->big.len - t->big_at};
         ssize_t sent = send_parts(c, iov, n);
         if (sent < 0) return false;
         queue_sent(t, (size_t)sent);

@@ -1,8 +1,9 @@
-/* What is refused here beyond llhttp's own rules, so that no other parser in front of the agent can see other requests in the same
-   bytes: any control character but the tab inside a line, CR or LF alone, folded lines, space before a colon, targets that do not
-   begin with a slash or hold a fragment, versions other than 1.0 and 1.1, more than one Content-Length, Transfer-Encoding, Host
-   or Expect, a length that is not all digits, a transfer coding other than exactly `chunked`, both framings at once, and chunk
-   framing or trailers of more than FRAMING_MAX bytes between two pieces of data. */
+/* What is refused here beyond llhttp's own rules, so that no other parser in front of the agent can see other
+   requests in the same bytes: any control character but the tab inside a line, CR or LF alone, folded lines,
+   space before a colon, targets that do not begin with a slash or hold a fragment, versions other than 1.0
+   and 1.1, more than one Content-Length, Transfer-Encoding, Host or Expect, a length that is not all digits,
+   a transfer coding other than exactly `chunked`, both framings at once, and chunk framing or trailers of
+   more than FRAMING_MAX bytes between two pieces of data. */
 #include "agent/http.h"
 
 #include <llhttp.h>
@@ -37,11 +38,11 @@ struct http_parser {
     size_t target_len;
     uint64_t left; /* of a body with a length */
     /* While a chunked body is parsed: */
-    const char *mark;    /* the first byte not looked at yet */
-    const char *piece;   /* the piece of body that on_body found */
+    const char *mark;  /* the first byte not looked at yet */
+    const char *piece; /* the piece of body that on_body found */
     size_t piece_len;
-    size_t framing;      /* framing bytes since the last piece */
-    bool complete;       /* the last chunk and its trailers were seen */
+    size_t framing; /* framing bytes since the last piece */
+    bool complete;  /* the last chunk and its trailers were seen */
     int status;
     const char *reason;
 };
@@ -138,7 +139,8 @@ static const char *scan_byte(struct scan *s, unsigned char c, bool *blank) {
 
 static int on_url(llhttp_t *l, const char *at, size_t len) {
     struct http_parser *p = l->data;
-    if (p->request.target[0] != '\0') return HPE_USER; /* the whole head is one run of llhttp, so a span comes once */
+    if (p->request.target[0] != '\0')
+        return HPE_USER; /* the whole head is one run of llhttp, so a span comes once */
     p->request.target = at;
     p->target_len = len;
     return 0;
@@ -206,8 +208,8 @@ static bool token_char(unsigned char c) {
            (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
-/* The request line and the fields again, by rules that do not depend on llhttp's version. head ends with an empty line and passed
-   scan_byte. Returns what is wrong, or NULL. */
+/* The request line and the fields again, by rules that do not depend on llhttp's version. head ends with an
+   empty line and passed scan_byte. Returns what is wrong, or NULL. */
 static const char *check_head(const char *head, size_t len) {
     const char *end = memchr(head, '\r', len);
     const char *target = memchr(head, ' ', (size_t)(end - head));
@@ -290,7 +292,8 @@ static const char *check_framing(struct http_request *r) {
     if (twice) return "more than one Host";
     const char *expect = single(r, "Expect", &twice);
     if (twice) return "more than one Expect";
-    if (coding != NULL && length != NULL && !testing_off("framing")) return "both Content-Length and Transfer-Encoding";
+    if (coding != NULL && length != NULL && !testing_off("framing"))
+        return "both Content-Length and Transfer-Encoding";
     if (coding != NULL && strcasecmp(coding, "chunked") != 0) return "a Transfer-Encoding other than chunked";
     if (coding != NULL && r->minor == 0) return "Transfer-Encoding in HTTP/1.0";
     if (length != NULL) {
@@ -311,7 +314,8 @@ static enum http_event head_complete(struct http_parser *p) {
     if (wrong != NULL) return bad(p, 400, wrong);
     llhttp_errno_t e = llhttp_execute(&p->llhttp, p->head.data, p->head.len);
     if (e != HPE_PAUSED) {
-        /* llhttp's texts name its own states; a known method is all that is left to fail in ordinary traffic. */
+        /* llhttp's texts name its own states; a known method is all that is left to fail in ordinary traffic.
+         */
         if (p->status == 0 && e == HPE_INVALID_METHOD) return bad(p, 400, "an unknown method");
         return bad(p, p->status != 0 ? p->status : 400, p->status != 0 ? p->reason : "a malformed request");
     }
@@ -325,7 +329,8 @@ static enum http_event head_complete(struct http_parser *p) {
     wrong = check_framing(r);
     if (wrong != NULL) return bad(p, 400, wrong);
     r->upgrade = has_item(r, "Connection", "upgrade") && http_header(r, "Upgrade") != NULL;
-    r->keep_alive = r->minor > 0 ? !has_item(r, "Connection", "close") : has_item(r, "Connection", "keep-alive");
+    r->keep_alive =
+        r->minor > 0 ? !has_item(r, "Connection", "close") : has_item(r, "Connection", "keep-alive");
     p->left = r->chunked ? 0 : (uint64_t)r->content_length;
     p->stage = r->chunked ? STAGE_CHUNKED : STAGE_LENGTH;
     p->scan = (struct scan){.line_begins = true};
@@ -360,8 +365,8 @@ static enum http_event parse_head(struct http_parser *p, const char *data, size_
     return head_complete(p);
 }
 
-static enum http_event parse_length(struct http_parser *p, const char *data, size_t len, size_t *used, const char **body,
-                                    size_t *body_len) {
+static enum http_event parse_length(struct http_parser *p, const char *data, size_t len, size_t *used,
+                                    const char **body, size_t *body_len) {
     if (p->left == 0) {
         p->stage = STAGE_DONE;
         return HTTP_DONE;
@@ -374,8 +379,8 @@ static enum http_event parse_length(struct http_parser *p, const char *data, siz
     return HTTP_BODY;
 }
 
-static enum http_event parse_chunked(struct http_parser *p, const char *data, size_t len, size_t *used, const char **body,
-                                     size_t *body_len) {
+static enum http_event parse_chunked(struct http_parser *p, const char *data, size_t len, size_t *used,
+                                     const char **body, size_t *body_len) {
     p->mark = data;
     p->piece_len = 0;
     llhttp_errno_t e = llhttp_execute(&p->llhttp, data, len);
@@ -395,8 +400,8 @@ static enum http_event parse_chunked(struct http_parser *p, const char *data, si
     return HTTP_DONE;
 }
 
-enum http_event http_parse(struct http_parser *p, const char *data, size_t len, size_t *used, const char **body,
-                           size_t *body_len) {
+enum http_event http_parse(struct http_parser *p, const char *data, size_t len, size_t *used,
+                           const char **body, size_t *body_len) {
     *used = 0;
     *body = NULL;
     *body_len = 0;

@@ -1,5 +1,6 @@
-/* jsmn finds the tokens, but lets pass much that is no JSON (missing commas and colons, numbers of any form). So a reader of the
-   strict grammar goes over the text first; it counts the tokens too, which makes one allocation enough. */
+/* jsmn finds the tokens, but lets pass much that is no JSON (missing commas and colons, numbers of any form).
+   So a reader of the strict grammar goes over the text first; it counts the tokens too, which makes one
+   allocation enough. */
 #include "agent/json_in.h"
 
 #define JSMN_STATIC
@@ -257,7 +258,8 @@ static bool put_utf8(struct buf *out, unsigned c) {
     return buf_append(out, b, len);
 }
 
-/* text points at the backslash of an escape that read_string accepted; returns its length, or 0: half of a surrogate pair. */
+/* text points at the backslash of an escape that read_string accepted; returns its length, or 0: half of a
+ * surrogate pair. */
 static size_t put_escape(struct buf *out, const char *text, size_t left) {
     static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
     if (text[1] != 'u') {
@@ -313,7 +315,8 @@ json_at json_in_get(const struct json_doc *d, json_at object, const char *key) {
         bool same = raw == len && memcmp(text, key, len) == 0;
         if (!same && raw > len && memchr(text, '\\', raw) != NULL) {
             struct buf plain = BUF_INIT(LIMIT_JSON_BODY);
-            same = json_in_string(d, at, &plain, true) && plain.len == len && memcmp(plain.data, key, len) == 0;
+            same =
+                json_in_string(d, at, &plain, true) && plain.len == len && memcmp(plain.data, key, len) == 0;
             buf_free(&plain);
         }
         if (same) found = at + 1;

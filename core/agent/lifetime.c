@@ -41,7 +41,8 @@ static void on_signal(struct watch *w, uint32_t events) {
     (void)events;
     struct signalfd_siginfo info;
     if (read(w->fd, &info, sizeof info) != (ssize_t)sizeof info) return;
-    /* In a pid namespace the commands see this process as their init: what they send to it is not for them to decide. */
+    /* In a pid namespace the commands see this process as their init: what they send to it is not for them to
+     * decide. */
     if (getpid() == 1 && info.ssi_pid != 0) return;
     agent_shutdown(0);
 }
@@ -51,8 +52,10 @@ bool lifetime_init(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR) return false;
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    /* Blocked, not ignored: commands start with an empty mask, but would inherit what is ignored. */
+    sigaddset(&set, SIGPIPE);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) return false;
     if (fd < 0 || !loop_watch(&signals, fd, EPOLLIN, on_signal)) return false;
     agent.started_ms = loop_now();
     return agent.idle_ms < 0 || loop_timer(&idle_timer, loop_now() + agent.idle_ms, check_idle);

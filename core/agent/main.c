@@ -1,3 +1,143 @@
-int main(void) {
-    return 0;
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/confine.h"
+#include "agent/lifetime.h"
+#include "agent/local_start.h"
+#include "agent/loop.h"
+#include "agent/serve.h"
+#include "util/text.h"
+#include "wire/limits.h"
+#include "wire/names.h"
+
+#define DEFAULT_PORT 8000
+
+extern char **environ;
+
+static const char help[] =
+    "hfsandbox-agent serves the sandbox API over HTTP.\n"
+    "\n"
+    "  hfsandbox-agent [--allow-no-auth]   on the TCP port SBX_PORT, for who knows SBX_TOKEN\n"
+    "  hfsandbox-agent --local             as the library starts it, for a sandbox on this computer\n"
+    "  hfsandbox-agent --version | --help\n"
+    "\n"
+    "Environment:\n"
+    "  SBX_TOKEN             the secret of every request; needed unless --allow-no-auth is given\n"
+    "  SBX_PORT              1 to 65535; 8000 unless said\n"
+    "  SBX_IDLE_TIMEOUT      seconds without activity after which the agent ends; 0 or absent: never\n"
+    "  SBX_MAX_CONNECTIONS   8192 unless said\n"
+    "\n"
+    "Example: SBX_TOKEN=secret SBX_PORT=49983 hfsandbox-agent\n";
+
+static _Noreturn void fail(const char *format, const char *name, const char *value) {
+    fprintf(stderr, "hfsandbox-agent: ");
+    fprintf(stderr, format, name, value);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+/* A number of the environment; absent and empty mean `otherwise`, anything that is no number in range ends
+   the agent: a limit that was meant and is not understood must not be dropped. */
+static uint64_t env_number(const char *name, uint64_t least, uint64_t most, uint64_t otherwise) {
+    const char *text = getenv(name);
+    uint64_t value;
+    if (text == NULL || text[0] == '\0') return otherwise;
+    if (!text_u64(text, strlen(text), &value)) fail("%s is '%s', which is not a whole number", name, text);
+    if (value < least || value > most) fail("%s is '%s', which is out of range", name, text);
+    return value;
+}
+
+/* Takes the environment over, without the token, and overwrites where the kernel put it: /proc/<pid>/environ
+ * shows that memory. */
+static void take_environment(void) {
+    size_t n = 0, kept = 0;
+    while (environ[n] != NULL)
+        n++;
+    char **copy = calloc(n + 1, sizeof *copy);
+    if (copy == NULL) fail("%s%s", "out of memory", "");
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(environ[i]);
+        bool secret = strncmp(environ[i], ENV_TOKEN "=", sizeof ENV_TOKEN) == 0;
+        if (secret && environ[i][sizeof ENV_TOKEN] != '\0')
+            agent.token = strdup(environ[i] + sizeof ENV_TOKEN);
+        if (!secret) copy[kept++] = strdup(environ[i]);
+        if ((secret && environ[i][sizeof ENV_TOKEN] != '\0' && agent.token == NULL) ||
+            (!secret && copy[kept - 1] == NULL))
+            fail("%s%s", "out of memory", "");
+        memset(environ[i], 0, len);
+    }
+    environ = agent.env = copy;
+}
+
+static void read_environment(bool allow_no_auth) {
+    const char *host_mode = getenv(ENV_HOST_MODE);
+    if (host_mode != NULL && strcmp(host_mode, "1") == 0)
+        fail("%s is '%s', but this agent serves one sandbox only; start it without", ENV_HOST_MODE,
+             host_mode);
+    agent.port = (int)env_number(ENV_PORT, 1, 65535, DEFAULT_PORT);
+    uint64_t idle = env_number(ENV_IDLE_TIMEOUT, 0, INT32_MAX, 0);
+    agent.idle_ms = idle == 0 ? -1 : (int64_t)idle * 1000;
+    agent.max_connections = (size_t)env_number(ENV_MAX_CONNECTIONS, 1, 1 << 20, LIMIT_CONNECTIONS);
+    env_number(ENV_CAPACITY, 0, INT32_MAX, 0);
+    take_environment();
+    if (agent.token == NULL && !allow_no_auth)
+        fail(
+            "%s is not set: everybody who reaches the port could run commands. Set it, or allow that with %s",
+            ENV_TOKEN, "--allow-no-auth");
+    agent.id = "";
+    char *cwd = getcwd(NULL, 0);
+    agent.cwd = cwd != NULL && cwd[0] == '/' ? cwd : "/";
+}
+
+/* Each connection is a descriptor, and each command some more. */
+static void raise_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur / 2 < agent.max_connections) agent.max_connections = limit.rlim_cur / 2;
+}
+
+static int serve(void) {
+    if (!loop_init() || !lifetime_init()) fail("%s: %s", "the event loop", strerror(errno));
+    if (agent.local) {
+        local_start_serve();
+    } else if (!serve_port(agent.port)) {
+        char port[16];
+        snprintf(port, sizeof port, "%d", agent.port);
+        fail("port %s: %s", port, strerror(errno));
+    }
+    return loop_run();
+}
+
+int main(int argc, char **argv) {
+    bool local = false, allow_no_auth = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--version") == 0) return printf("hfsandbox-agent %s\n", SBX_AGENT_VERSION) < 0;
+        if (strcmp(argv[i], "--help") == 0) return fputs(help, stdout) < 0;
+        if (strcmp(argv[i], "--local") == 0) {
+            local = true;
+        } else if (strcmp(argv[i], "--allow-no-auth") == 0) {
+            allow_no_auth = true;
+        } else {
+            fprintf(stderr, "hfsandbox-agent: unknown option '%s'; see hfsandbox-agent --help\n", argv[i]);
+            return 2;
+        }
+    }
+    agent.version = SBX_AGENT_VERSION;
+    agent.max_connections = LIMIT_CONNECTIONS;
+    if (local) {
+        local_start_confined();
+    } else {
+        read_environment(allow_no_auth);
+        confine_dedicated();
+    }
+    raise_descriptors();
+    return serve();
 }

@@ -48,8 +48,10 @@ static void health(struct exchange *x) {
     struct buf json = BUF_INIT(KIB(4));
     buf_printf(&json, "{\"status\":\"ok\",\"protocol\":%d", WIRE_PROTOCOL);
     if (token_valid(x->request)) {
-        buf_printf(&json, ",\"version\":\"%s\",\"uptime_ms\":%lld,\"sandboxes\":0,\"mode\":\"%s\",\"auth\":\"%s\",", agent.version,
-                   (long long)(loop_now() - agent.started_ms), mode(), agent.token != NULL ? "required" : "disabled");
+        buf_printf(&json,
+                   ",\"version\":\"%s\",\"uptime_ms\":%lld,\"sandboxes\":0,\"mode\":\"%s\",\"auth\":\"%s\",",
+                   agent.version, (long long)(loop_now() - agent.started_ms), mode(),
+                   agent.token != NULL ? "required" : "disabled");
         put_landlock(&json);
         buf_puts(&json, ",\"features\":" FEATURES);
     }
@@ -65,8 +67,10 @@ static void info(struct exchange *x) {
     confine_report(&json);
     buf_puts(&json, ",\"limits\":");
     confine_report_limits(&json);
-    buf_printf(&json, ",\"idle_ms\":%lld,\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
-               (long long)agent.idle_ms, (long long)(loop_now() - agent.started_ms), process_running(), process_finished());
+    buf_printf(&json,
+               ",\"idle_ms\":%lld,\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
+               (long long)agent.idle_ms, (long long)(loop_now() - agent.started_ms), process_running(),
+               process_finished());
     exchange_json(x, 200, &json);
 }
 
@@ -84,8 +88,10 @@ static const struct route machine_routes[] = {
     {NULL, NULL, BODY_NONE, 0, NULL},
 };
 
-/* Matches a path without outer slashes. What stands for ":id" is found in *param, *param_len; for ":rest*" it is all that follows. */
-static bool matches(const char *pattern, const char *path, const char *end, const char **param, size_t *param_len) {
+/* Matches a path without outer slashes. What stands for ":id" is found in *param, *param_len; for ":rest*" it
+ * is all that follows. */
+static bool matches(const char *pattern, const char *path, const char *end, const char **param,
+                    size_t *param_len) {
     for (;;) {
         const char *slash = memchr(path, '/', (size_t)(end - path));
         const char *stop = slash != NULL ? slash : end;
@@ -111,12 +117,15 @@ static bool method_matches(const char *wanted, const char *method) {
 }
 
 static const struct route *find(struct turn *t, const char *path, const char *end) {
-    const struct route *tables[] = {machine_routes, handle_process_routes, handle_files_routes, handle_proxy_routes};
+    const struct route *tables[] = {machine_routes, handle_process_routes, handle_files_routes,
+                                    handle_proxy_routes};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         for (const struct route *r = tables[i]; r->method != NULL; r++) {
             const char *param = NULL;
             size_t len = 0;
-            if (!method_matches(r->method, t->x.request->method) || !matches(r->pattern, path, end, &param, &len)) continue;
+            if (!method_matches(r->method, t->x.request->method) ||
+                !matches(r->pattern, path, end, &param, &len))
+                continue;
             if (param == NULL) return r;
             if (r->pattern[strlen(r->pattern) - 1] == '*') {
                 t->x.param = param; /* the rest of the target, its trailing slashes included */
@@ -144,7 +153,8 @@ const struct route *route_find(struct exchange *x, bool *authenticated) {
         return NULL;
     }
     *authenticated = true;
-    const struct route *found = len > 3 && memcmp(path, "v1/", 3) == 0 ? find((struct turn *)x, path + 3, end) : NULL;
+    const struct route *found =
+        len > 3 && memcmp(path, "v1/", 3) == 0 ? find((struct turn *)x, path + 3, end) : NULL;
     if (found == NULL) exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", r->method, r->target);
     return found;
 }

@@ -1,5 +1,5 @@
-/* The table of routes, the order of checks before them (PROTOCOL 5: health, token, route) and the small handlers: health, info,
-   shutdown. */
+/* The table of routes, the order of checks before them (PROTOCOL 5: health, token, route) and the small
+   handlers: health, info, shutdown. */
 #ifndef AGENT_ROUTE_H
 #define AGENT_ROUTE_H
 
@@ -24,7 +24,8 @@ extern const struct route handle_process_routes[];
 extern const struct route handle_files_routes[];
 extern const struct route handle_proxy_routes[];
 
-/* Called by conn at the head: finds the route, checks the token, or answers the error itself and returns NULL. */
+/* Called by conn at the head: finds the route, checks the token, or answers the error itself and returns
+ * NULL. */
 const struct route *route_find(struct exchange *x, bool *authenticated);
 
 #endif

@@ -36,8 +36,10 @@ static void on_listener(struct watch *w, uint32_t events) {
         }
         if (errno == EINTR || errno == ECONNABORTED) continue;
         bool exhausted = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-        /* The waiting connection stays in the backlog; looking at it all the time would only burn the processor. */
-        if (exhausted && loop_timer(&pause_timer, loop_now() + ACCEPT_PAUSE, accept_again)) loop_rewatch(w, 0);
+        /* The waiting connection stays in the backlog; looking at it all the time would only burn the
+         * processor. */
+        if (exhausted && loop_timer(&pause_timer, loop_now() + ACCEPT_PAUSE, accept_again))
+            loop_rewatch(w, 0);
         return;
     }
 }
@@ -81,7 +83,8 @@ static void on_control(struct watch *w, uint32_t events) {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } ancillary;
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
     ssize_t n = recvmsg(w->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) {

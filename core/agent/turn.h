@@ -1,6 +1,7 @@
-/* What conn.c and exchange.c share: a connection and the turn under way on it, that is one request and its response. conn.c reads,
-   decides and frees; exchange.c is what handlers call, and never frees: it marks what happened and wakes the connection, which acts
-   at the end of the loop's turn. So a handler's exchange cannot vanish under a call that it makes. */
+/* What conn.c and exchange.c share: a connection and the turn under way on it, that is one request and its
+   response. conn.c reads, decides and frees; exchange.c is what handlers call, and never frees: it marks what
+   happened and wakes the connection, which acts at the end of the loop's turn. So a handler's exchange cannot
+   vanish under a call that it makes. */
 #ifndef AGENT_TURN_H
 #define AGENT_TURN_H
 
@@ -11,7 +12,7 @@
 #include "wire/limits.h"
 
 #define EXCHANGE_QUEUE MIB(16) /* beyond what any producer that heeds EXCHANGE_HIGH reaches */
-#define TURN_PARAM     128 /* room for what stands for ":id" */
+#define TURN_PARAM     128     /* room for what stands for ":id" */
 
 struct turn {
     struct exchange x; /* first, so that the one is the other */
@@ -24,22 +25,22 @@ struct turn {
     int file; /* follows both; -1 = none */
     off_t file_at;
     int64_t file_left;
-    struct buf fields;  /* header lines that the handler adds */
-    int64_t body_left;  /* of the response, as promised by Content-Length; -1 = not promised */
-    uint64_t received;  /* bytes of the request's body */
-    size_t dropped;     /* of those, thrown away */
-    bool headed;        /* the request's head is complete */
-    bool received_all;  /* its body too */
+    struct buf fields; /* header lines that the handler adds */
+    int64_t body_left; /* of the response, as promised by Content-Length; -1 = not promised */
+    uint64_t received; /* bytes of the request's body */
+    size_t dropped;    /* of those, thrown away */
+    bool headed;       /* the request's head is complete */
+    bool received_all; /* its body too */
     bool authenticated;
     bool paused;
-    bool drop;          /* the rest of the body is of no use */
+    bool drop; /* the rest of the body is of no use */
     bool tunnel;
-    bool continue_due;  /* 100 Continue is expected and has not been sent */
+    bool continue_due; /* 100 Continue is expected and has not been sent */
     bool begun, ended, aborted;
     bool chunked;
-    bool bodiless;      /* HEAD: nothing follows the response's head */
-    bool close;         /* the connection ends after this turn */
-    bool was_full;      /* on_drain is due when the queue has fallen */
+    bool bodiless; /* HEAD: nothing follows the response's head */
+    bool close;    /* the connection ends after this turn */
+    bool was_full; /* on_drain is due when the queue has fallen */
     char param[TURN_PARAM];
 };
 
@@ -50,19 +51,20 @@ struct conn {
     struct timer timer; /* fires at or before `deadline` */
     struct later later;
     struct conn *next, **link;
-    struct turn *turn;  /* NULL between requests */
-    struct buf in;      /* bytes read and not used yet */
+    struct turn *turn; /* NULL between requests */
+    struct buf in;     /* bytes read and not used yet */
     int64_t deadline;
-    size_t lingered;    /* bytes thrown away before the close */
+    size_t lingered; /* bytes thrown away before the close */
     int fd;
     enum conn_wait wait;
-    bool eof;           /* the peer writes no more */
-    bool blocked;       /* the socket takes nothing now */
-    bool broken;        /* the socket failed: nothing can be answered */
-    bool took, gave;    /* bytes were read or written since the deadline was set */
-    bool half;          /* the peer ended its writing, behind bytes that are not read yet */
-    bool lingering;     /* everything is said; what still comes is thrown away, so that the close destroys no answer on its way */
-    bool refused;       /* over the limit of connections */
+    bool eof;        /* the peer writes no more */
+    bool blocked;    /* the socket takes nothing now */
+    bool broken;     /* the socket failed: nothing can be answered */
+    bool took, gave; /* bytes were read or written since the deadline was set */
+    bool half;       /* the peer ended its writing, behind bytes that are not read yet */
+    bool lingering;  /* everything is said; what still comes is thrown away, so that the close destroys no
+                        answer on its way */
+    bool refused;    /* over the limit of connections */
 };
 
 void conn_wake(struct conn *c); /* looks at the connection at the end of this turn of the loop */
