@@ -13,6 +13,7 @@
 #include "agent/file_remove.h"
 #include "util/clock.h"
 #include "util/scope.h"
+#include "util/testing.h"
 #include "wire/limits.h"
 
 #define SLICE_US 10000 /* of a recursive delete; then other jobs have their turn */
@@ -88,7 +89,7 @@ static void delete_work(struct file_op *op) {
         if (d->remove == NULL) return;
     }
     struct buf left = BUF_INIT(4 * LIMIT_PATH);
-    switch (file_remove_some(d->remove, clock_us() + SLICE_US, &left)) {
+    switch (file_remove_some(d->remove, clock_us() + (testing_off("files-slices") ? 3600000000 : SLICE_US), &left)) {
     case FILE_REMOVED:
         break;
     case FILE_REMOVE_MORE:

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/loop.h"
+#include "util/testing.h"
 
 #define WORKERS      4
 #define WORKER_STACK (256 * 1024)
@@ -133,7 +134,7 @@ void workers_submit(struct job *j) {
     bool busy = workers.waiting.count > workers.idle;
     if (!busy) pthread_cond_signal(&workers.more);
     pthread_mutex_unlock(&workers.lock);
-    if (busy && workers.threads < WORKERS && start_thread()) workers.threads++;
+    if (busy && workers.threads < WORKERS && !testing_off("workers") && start_thread()) workers.threads++;
     if (workers.threads > 0) return;
 
     /* No thread can be had at all (a limit on processes, no memory). The loop does the work itself: slow, but

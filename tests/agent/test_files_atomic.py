@@ -1,0 +1,257 @@
+# ctest: timeout=300
+"""A written file appears whole or not at all: readers, full disks, lost connections, killed agents, writers at the same time; ranged
+writes end at the right bytes."""
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from agent import Agent, wait_until
+from files import Files, target
+from test_files import RANDOM, error
+
+
+@pytest.fixture(scope="module")
+def agent():
+    with Agent() as a:
+        yield a
+
+
+@pytest.fixture
+def files(agent):
+    return Files(agent)
+
+
+SIZE = 2 << 20
+
+
+def torn_reads(agent, path, seconds, until_torn=False):
+    """Reads the file by the kernel while it is overwritten: how many reads saw neither the old nor the new contents."""
+    contents = [bytes([c]) * SIZE for c in b"ab"]
+    open(path, "wb").write(contents[0])
+    stop, torn, reads = threading.Event(), 0, 0
+
+    def overwrite():
+        with agent.connect() as c:
+            n = 0
+            while not stop.is_set():
+                assert Files(agent, c).write(path, contents[n % 2]).status == 200
+                n += 1
+
+    writer = threading.Thread(target=overwrite)
+    writer.start()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not (until_torn and torn):
+        with open(path, "rb") as f:
+            seen = f.read()
+        torn += seen not in contents
+        reads += 1
+    stop.set()
+    writer.join()
+    assert reads > 5
+    return torn
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one(agent, tmp_path):
+    assert torn_reads(agent, f"{tmp_path}/f", 5) == 0
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_control_writing_in_place_shows_halves(tmp_path):
+    with Agent(off="files-atomic") as a:
+        assert torn_reads(a, f"{tmp_path}/f", 60, until_torn=True) > 0
+
+
+def send_half(agent, path, off_by=1 << 20):
+    """Sends a part of a body whose head promises more; returns the connection."""
+    c = agent.connect()
+    c.send_request("PUT", target("write", path=path), agent.headers([("Content-Length", 4 << 20)]))
+    c.send(RANDOM[:off_by])
+    return c
+
+
+def test_a_body_that_ends_too_early_leaves_the_old_file(agent, tmp_path):
+    path = f"{tmp_path}/f"
+    before = agent.descriptors()
+    for old in (None, b"old"):
+        if old is not None:
+            open(path, "wb").write(old)
+        for size in (0, 1, 1 << 20):
+            send_half(agent, path, size).close()
+        wait_until(lambda: agent.descriptors() <= before, what="closing of the unfinished file")
+        assert os.listdir(tmp_path) == ([] if old is None else ["f"])
+        assert old is None or open(path, "rb").read() == old
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_killed_agent_leaves_the_old_file_and_nothing_beside_it(tmp_path, static):
+    path = f"{tmp_path}/f"
+    open(path, "wb").write(b"old")
+    a = Agent(static=static, clean_exit=False)
+    a.start()
+    c = send_half(a, path)
+    wait_until(lambda: any("(deleted)" in os.readlink(f"/proc/{a.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{a.pid}/fd")
+                           if os.path.lexists(f"/proc/{a.pid}/fd/{fd}")), what="the unfinished file")
+    os.kill(a.pid, signal.SIGKILL)
+    a.wait_exit()
+    c.close()
+    assert os.listdir(tmp_path) == ["f"] and open(path, "rb").read() == b"old"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    at = tmp_path / "disk"
+    at.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", at], check=True)
+    yield at
+    subprocess.run(["umount", at], check=True)
+
+
+@pytest.mark.parametrize("length", ["known", "chunked"])
+def test_a_full_disk_is_said_and_the_old_file_stays(agent, files, small_disk, length):
+    path = f"{small_disk}/f"
+    assert files.write(path, b"old" * 1000).status == 200
+    before = agent.descriptors()
+    for query in ({}, {"offset": 0}) if length == "known" else ({},):
+        if length == "known":
+            reply = files.write(path, RANDOM, **query)
+        else:
+            with agent.connect() as c:
+                c.send_request("PUT", target("write", path=path), agent.headers([("Transfer-Encoding", "chunked")]))
+                try:
+                    for at in range(0, len(RANDOM), 65536):
+                        c.send(b"10000\r\n" + RANDOM[at : at + 65536] + b"\r\n")
+                    c.send(b"0\r\n\r\n")
+                except OSError:
+                    pass  # refused while it was sent; the answer is there
+                reply = c.read_response()
+        assert reply.status == 507 and reply.json()["code"] == "no_space", reply
+        if not query:
+            assert open(path, "rb").read() == b"old" * 1000 and os.listdir(small_disk) == ["f"]
+    wait_until(lambda: agent.descriptors() <= before, what="closing of the unfinished file")
+    assert files.write(path, b"new").status == 200 and open(path).read() == "new"
+
+
+def test_writers_at_the_same_time_leave_one_of_their_files(agent, tmp_path):
+    path = f"{tmp_path}/f"
+    contents = [bytes([65 + i]) * (500000 + 70000 * i) for i in range(8)]
+
+    def write(data):
+        assert Files(agent).write(path, data).status == 200
+
+    for _ in range(5):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(write, contents))
+        assert open(path, "rb").read() in contents
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_of_many_creators_one_wins(agent, tmp_path):
+    for i in range(20):
+        with ThreadPoolExecutor(6) as pool:
+            replies = list(pool.map(lambda n: Files(agent).write(f"{tmp_path}/{i}", b"%d" % n, [("If-None-Match", "*")]), range(6)))
+        won = [n for n, r in enumerate(replies) if r.status == 200]
+        assert len(won) == 1 and {r.status for r in replies} == {200, 412}
+        assert open(f"{tmp_path}/{i}", "rb").read() == b"%d" % won[0]
+
+
+def ranged(agent, path, data, chunk=1 << 18, truncate=True, mode=None, seed=0):
+    """As the Hub's client does it: parallel ranges in any order, each with the mode, the last one with the whole length."""
+    ranges = list(range(0, len(data), chunk))
+    random.Random(seed).shuffle(ranges)
+
+    def put(at):
+        query = {"offset": at, **({"mode": mode} if mode else {})}
+        if truncate and at + chunk >= len(data):
+            query["truncate_to"] = len(data)
+        reply = Files(agent).write(path, data[at : at + chunk], **query)
+        assert reply.status == 200 and reply.json()["size"] == len(data[at : at + chunk]), reply
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, ranges))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("old", [None, 100, 3 << 20])
+def test_parallel_ranges_end_at_the_right_bytes_and_length(agent, tmp_path, seed, old):
+    path, data = f"{tmp_path}/f", RANDOM[: (2 << 20) + 12345]
+    if old is not None:
+        open(path, "wb").write(b"x" * old)
+    ranged(agent, path, data, mode="640", seed=seed)
+    assert open(path, "rb").read() == data
+    assert os.stat(path).st_mode & 0o7777 == 0o640
+
+
+def test_control_without_the_final_length_the_old_tail_stays(tmp_path):
+    path, data = f"{tmp_path}/f", RANDOM[: 2 << 20]
+    open(path, "wb").write(b"x" * (3 << 20))
+    with Agent(off="files-truncate") as a:
+        ranged(a, path, data)
+    assert os.path.getsize(path) == 3 << 20
+
+
+def test_a_ranged_write_keeps_the_rest_and_may_leave_a_hole(files, tmp_path):
+    path = f"{tmp_path}/f"
+    open(path, "wb").write(b"0123456789")
+    assert files.write(path, b"abc", offset=3).json()["size"] == 3
+    assert open(path, "rb").read() == b"012abc6789"
+    assert files.write(path, b"z", offset=15).status == 200
+    assert open(path, "rb").read() == b"012abc6789\0\0\0\0\0z"
+    assert files.write(path, b"", offset=0, truncate_to=4).status == 200
+    assert open(path, "rb").read() == b"012a"
+    assert files.write(path, b"12345678", truncate_to=4).status == 200
+    assert open(path, "rb").read() == b"1234"
+    error(files.write(path, b"x", offset=2**63 - 1), 507, "no_space")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an agent of another user is started by root")
+def test_ranges_with_a_read_only_mode_work_for_an_ordinary_user(tmp_path):
+    home = tempfile.mkdtemp(prefix="sbx-user-")
+    os.chown(home, 65534, 65534)
+    try:
+        with Agent(static=True, wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], cwd=home) as a:
+            ranged(a, f"{home}/f", RANDOM[: 1 << 20], mode="444")
+            assert open(f"{home}/f", "rb").read() == RANDOM[: 1 << 20] and os.stat(f"{home}/f").st_mode & 0o7777 == 0o444
+            error(Files(a).write(f"{home}/f", b"x", offset=0), 400, "denied")
+            assert Files(a).write(f"{home}/f", b"x").status == 200
+    finally:
+        subprocess.run(["rm", "-rf", home], check=True)
+
+
+def test_chunked_bodies_and_100_continue(agent, tmp_path):
+    path = f"{tmp_path}/f"
+    with agent.connect() as c:
+        c.send_request("PUT", target("write", path=path), agent.headers([("Transfer-Encoding", "chunked")]))
+        for at in range(0, len(RANDOM), 99991):
+            part = RANDOM[at : at + 99991]
+            c.send(b"%x\r\n" % len(part) + part + b"\r\n")
+        c.send(b"0\r\n\r\n")
+        assert c.read_response().json()["size"] == len(RANDOM)
+        c.send_request("PUT", target("write", path=path), agent.headers([("Content-Length", 5), ("Expect", "100-continue")]))
+        assert c.read_head().status == 100
+        c.send(b"hello")
+        assert c.read_response().status == 200
+    assert open(path).read() == "hello"
+
+
+def test_a_refused_upload_is_answered_before_its_body(agent, tmp_path):
+    with agent.connect() as c:
+        c.send_request("PUT", target("write", path=f"{tmp_path}"), agent.headers([("Content-Length", 1 << 40), ("Expect", "100-continue")]))
+        reply = c.read_response()
+        assert reply.status == 409 and reply.json()["code"] == "is_directory"
+
+
+def test_a_slow_upload_holds_no_worker_and_little_memory(agent, tmp_path):
+    slow = [send_half(agent, f"{tmp_path}/{i}", 1000) for i in range(50)]
+    begun = time.monotonic()
+    assert Files(agent).write(f"{tmp_path}/fast", RANDOM).status == 200
+    assert time.monotonic() - begun < 5
+    for c in slow:
+        c.close()
