@@ -236,7 +236,10 @@ void file_write_start(struct exchange *x) {
     x->on_body = on_body;
     x->on_body_end = on_body_end;
     x->on_close = on_close;
-    /* A long body should not travel in vain; a short one is opened, written and put in place by one job. */
+    /* Who asks before sending is told only when the file could be opened. Other long bodies should not travel
+       in vain either; a short one is opened, written and put in place by one job. */
+    w->paused = x->request->expect_continue;
+    if (w->paused) exchange_pause(x);
     if (x->request->expect_continue || p->expected < 0 || p->expected > (int64_t)LIMIT_FILE_CHUNK)
         dispatch(w);
 }

@@ -2,15 +2,12 @@
 """Reading and writing files: bytes, ranges, special files, entity tags, errors."""
 import os
 import socket
-import threading
 import time
 
 import pytest
 from agent import Agent, wait_until
-from files import Files, target
+from files import RANDOM, Files, error, target
 from raw_http import HttpError
-
-RANDOM = os.urandom(3 << 20)
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +19,6 @@ def agent():
 @pytest.fixture
 def files(agent):
     return Files(agent)
-
-
-def error(response, status, code):
-    assert response.status == status, response
-    assert response.json()["code"] == code, response
-    return response.json()["error"]
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 262144, 1 << 20, 3 << 20])
@@ -212,17 +203,6 @@ def test_control_without_the_check_a_fifo_holds_a_worker(tmp_path):
             with pytest.raises(TimeoutError):
                 Files(a, c).read(f"{tmp_path}/fifo")
         os.close(os.open(tmp_path / "fifo", os.O_WRONLY))  # lets it go
-
-
-def read_slowly(agent, path, size, meanwhile):
-    """Reads the head, lets `meanwhile` happen, then reads the body."""
-    with agent.connect(receive_buffer=4096) as c:
-        c.send_request("GET", target("read", path=path), agent.headers())
-        response = c.read_head()
-        assert response.header("Content-Length") == str(size)
-        first = c.read_exactly(1000)
-        meanwhile()
-        return first + b"".join(c.body_pieces(response))[: size - 1000], c
 
 
 SLOW = 64 << 20  # far more than the buffers of a connection

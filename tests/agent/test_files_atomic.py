@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from agent import Agent, wait_until
-from files import Files, target
-from test_files import RANDOM, error
+from files import RANDOM, Files, error, target
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def torn_reads(agent, path, seconds, until_torn=False):
         reads += 1
     stop.set()
     writer.join()
-    assert reads > 5
+    assert reads > 5 or torn
     return torn
 
 
@@ -120,22 +119,23 @@ def test_a_full_disk_is_said_and_the_old_file_stays(agent, files, small_disk, le
     assert files.write(path, b"old" * 1000).status == 200
     before = agent.descriptors()
     for query in ({}, {"offset": 0}) if length == "known" else ({},):
-        if length == "known":
-            reply = files.write(path, RANDOM, **query)
-        else:
-            with agent.connect() as c:
-                c.send_request("PUT", target("write", path=path), agent.headers([("Transfer-Encoding", "chunked")]))
-                try:
-                    for at in range(0, len(RANDOM), 65536):
-                        c.send(b"10000\r\n" + RANDOM[at : at + 65536] + b"\r\n")
-                    c.send(b"0\r\n\r\n")
-                except OSError:
-                    pass  # refused while it was sent; the answer is there
-                reply = c.read_response()
+        framing = ("Content-Length", len(RANDOM)) if length == "known" else ("Transfer-Encoding", "chunked")
+        with agent.connect() as c:
+            try:
+                c.send_request("PUT", target("write", path=path, **query), agent.headers([framing]))
+                for at in range(0, len(RANDOM), 65536):
+                    part = RANDOM[at : at + 65536]
+                    c.send(part if length == "known" else b"%x\r\n" % len(part) + part + b"\r\n")
+                c.send(b"" if length == "known" else b"0\r\n\r\n")
+            except OSError:
+                pass  # refused while it was sent; the answer is there
+            reply = c.read_response()
         assert reply.status == 507 and reply.json()["code"] == "no_space", reply
         if not query:
             assert open(path, "rb").read() == b"old" * 1000 and os.listdir(small_disk) == ["f"]
     wait_until(lambda: agent.descriptors() <= before, what="closing of the unfinished file")
+    if length == "known":  # what was written in place has filled the disk
+        assert files.write(path, b"", offset=0, truncate_to=0).status == 200
     assert files.write(path, b"new").status == 200 and open(path).read() == "new"
 
 
@@ -245,7 +245,7 @@ def test_a_refused_upload_is_answered_before_its_body(agent, tmp_path):
     with agent.connect() as c:
         c.send_request("PUT", target("write", path=f"{tmp_path}"), agent.headers([("Content-Length", 1 << 40), ("Expect", "100-continue")]))
         reply = c.read_response()
-        assert reply.status == 409 and reply.json()["code"] == "is_directory"
+        assert reply.status == 409 and reply.json()["code"] == "is_directory" and reply.interim == []
 
 
 def test_a_slow_upload_holds_no_worker_and_little_memory(agent, tmp_path):

@@ -4,11 +4,11 @@ import os
 import subprocess
 import threading
 import time
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from agent import Agent
-from files import Files
-from test_files import error
+from files import Files, error
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_entries(files, tmp_path):
 
 
 def test_lists_are_sorted_by_bytes_and_paged(files, tmp_path):
-    names = [os.fsencode(n) for n in ("B", "a", "é", "Z", "a-b", "a.b", "aa", "\U0001F600", "~", " ")] + [b"\xff", b"\x80x", b"/"[:0] + b"%2F"]
+    names = [os.fsencode(n) for n in ("B", "a", "é", "Z", "a-b", "a.b", "aa", "\U0001F600", "~", " ")] + [b"\xff", b"\x80x", b"%2F"]
     for name in names:
         open(os.path.join(os.fsencode(tmp_path), name), "w").close()
     for limit in (1, 2, 5, 13, 14):
@@ -105,7 +105,6 @@ def test_lists_are_sorted_by_bytes_and_paged(files, tmp_path):
         while True:
             page = files.list(f"{tmp_path}", limit=limit, **({} if after is None else {"after": after})).json()
             raw = page.get("escaped_names", {})
-            from urllib.parse import unquote_to_bytes
             got += [unquote_to_bytes(raw[str(i)]) if str(i) in raw else e["name"].encode() for i, e in enumerate(page["entries"])]
             pages += 1
             assert page["truncated"] == (page["next"] is not None)

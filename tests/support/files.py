@@ -1,5 +1,15 @@
 """The files routes of an agent under test, in the words of the tests."""
+import os
 from urllib.parse import quote
+
+RANDOM = os.urandom(3 << 20)
+
+
+def error(response, status, code):
+    """Asserts which error it is; returns its text."""
+    assert response.status == status, response
+    assert response.json()["code"] == code, response
+    return response.json()["error"]
 
 
 def target(route, **query):
