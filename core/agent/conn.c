@@ -205,7 +205,7 @@ static size_t feed(struct conn *c, const char *data, size_t len) {
             return len;
         }
         enum http_event e = http_parse(t->parser, data, left, &used, &body, &body_len);
-        data += used;
+        if (used > 0) data += used; /* without bytes there may be no address to add to */
         left -= used;
         if (e == HTTP_HEADERS) head_complete(t);
         if (e == HTTP_BODY) body_piece(t, body, body_len);

@@ -356,7 +356,7 @@ static enum http_event parse_head(struct http_parser *p, const char *data, size_
         if (p->complete) return bad(p, 400, "empty lines instead of a request");
         p->complete = true;
         buf_clear(&p->head);
-        size_t more;
+        size_t more = 0;
         enum http_event e = parse_head(p, data + i, len - i, &more);
         *used = i + more;
         return e;

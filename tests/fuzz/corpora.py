@@ -1,0 +1,85 @@
+"""Writes the seed inputs of the fuzz targets into corpus/<target>/; inputs that a fuzzer found are added beside them by hand.
+
+    python3 tests/fuzz/corpora.py
+"""
+import struct
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CRLF = b"\r\n"
+
+
+def request(line, *headers, body=b""):
+    return CRLF.join([line, b"Host: a", *headers]) + CRLF * 2 + body
+
+
+def frame(kind, payload=b"", offset=0, length=None):
+    return struct.pack("<B3xIQ", kind, len(payload) if length is None else length, offset) + payload
+
+
+EXIT = b'{"exit_code":0,"signal":null,"timed_out":false,"duration_ms":1}'
+HTTP = {
+    "get": request(b"GET /health HTTP/1.1"),
+    "query": request(b"GET /v1/files/read?path=%2Ftmp%2Fa+b&offset=1&length=2&path=x HTTP/1.1", b"X-Sandbox-Token: t"),
+    "post": request(b"POST /v1/exec HTTP/1.1", b"Content-Length: 14", body=b'{"cmd":"true"}'),
+    "chunked": request(b"PUT /v1/files/write?path=/a HTTP/1.1", b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nT: v\r\n\r\n"),
+    "pipeline": request(b"GET /a HTTP/1.1") + request(b"POST /b HTTP/1.1", b"Content-Length: 2", body=b"xy") + request(b"HEAD /c HTTP/1.1"),
+    "expect": request(b"PUT /v1/files/write HTTP/1.1", b"Content-Length: 1", b"Expect: 100-continue", body=b"x"),
+    "http10": request(b"GET / HTTP/1.0", b"Connection: keep-alive"),
+    "upgrade": request(b"GET /v1/proxy/80/ws HTTP/1.1", b"Connection: Upgrade", b"Upgrade: websocket"),
+    "two-lengths": request(b"POST / HTTP/1.1", b"Content-Length: 1", b"Content-Length: 2", body=b"xy"),
+    "same-lengths": request(b"POST / HTTP/1.1", b"Content-Length: 2", b"Content-Length: 2", body=b"xy"),
+    "length-and-chunked": request(b"POST / HTTP/1.1", b"Content-Length: 1", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+    "length-list": request(b"POST / HTTP/1.1", b"Content-Length: 2, 2", body=b"xy"),
+    "length-sign": request(b"POST / HTTP/1.1", b"Content-Length: +2", body=b"xy"),
+    "length-huge": request(b"POST / HTTP/1.1", b"Content-Length: 99999999999999999999"),
+    "encoding-gzip": request(b"POST / HTTP/1.1", b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
+    "encoding-twice": request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", body=b"0\r\n\r\n"),
+    "chunk-huge": request(b"PUT / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"ffffffffffffffffff\r\n"),
+    "bare-lf": b"GET / HTTP/1.1\nHost: a\n\n",
+    "bare-cr": b"GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n",
+    "folded": b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+    "space-before-colon": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc",
+    "nul": b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n",
+    "no-host": b"GET / HTTP/1.1\r\n\r\n",
+    "blank-then-bad": b"\r\n\rET/\nG  HTTP/1.1",
+    "leading-lines": b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "garbage": bytes(range(256)),
+    "half": b"GET /health HTTP/1.1\r\nHos",
+}
+JSON = {
+    "exec": b'{"cmd":["/bin/sh","-c","echo \\u20ac"],"env":{"A":1,"B":true,"C":"x"},"cwd":"/","timeout":1.5,"stdin":"a\\nb"}',
+    "string": b'"\\ud83d\\ude00\\"\\\\\\/\\b\\f\\n\\r\\t"', "lone": b'"\\ud800"', "nul": b'"a\\u0000b"', "numbers": b"[0,-1,1e9,1.5e-300,1e999,18446744073709551616]",
+    "deep": b"[" * 40 + b"]" * 40, "words": b"[true,false,null]", "trailing": b"{} x", "comma": b"[1,]", "empty": b"", "twice": b'{"a":1,"a":2}',
+    "half": b'{"cmd":', "bare": b"{cmd:1}", "quote": b"{'a':1}", "bytes": b'"\xff\xfe"', "control": b'"\n"', "minus": b"-", "leading": b"01",
+}
+STREAMS = {
+    "run": frame(1, b'{"id":"p-1","pid":7,"tag":null}') + frame(2, b"out") + frame(3, b"err") + frame(5) + frame(6, EXIT),
+    "gap": frame(1, b'{"id":"p-1","pid":7}') + frame(4, b"\2" + struct.pack("<Q", 9), 3) + frame(2, b"x", 12) + frame(6, EXIT),
+    "held": frame(1, b'{"id":"p-1","pid":7}') + frame(7, b'{"id":"p-1","running":true}'),
+    "unknown": frame(9, b"x"), "huge": frame(2, b"", 0, 0xFFFFFFFF), "short-gap": frame(4, b"\2"), "bad-json": frame(1, b"{"), "half": frame(2, b"abcdef")[:-2],
+    "overlap": frame(1, b'{"id":"p-1","pid":7}') + frame(2, b"abc") + frame(2, b"abc", 1), "after-exit": frame(6, EXIT) + frame(2, b"x"),
+}
+LINES = {
+    "run": b'{"event":"start","pid":7,"id":"p-1"}\n{"event":"stdout","data":"out"}\n{"event":"stderr","data":"\\u20ac"}\n{"event":"ping"}\n{"event":"exit",'
+           + EXIT[1:] + b"\n",
+    "gap": b'{"event":"start","pid":7}\n{"event":"gap","stream":"stdout","offset":3,"dropped":9}\n', "blank": b"\n\n", "no-event": b"{}\n", "half": b'{"event":"std',
+    "crlf": b'{"event":"ping"}\r\n', "unknown": b'{"event":"new","x":[1]}\n', "wrong": b'{"event":7}\n[]\n"x"\n',
+}
+ROUTES = {"read": request(b"GET /v1/files/read HTTP/1.1", b"X-Sandbox-Token: t") + request(b"GET /health HTTP/1.1"),
+          "write": request(b"PUT /v1/files/write HTTP/1.1", b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\r\n") + request(b"HEAD /health HTTP/1.1"),
+          "refused": request(b"PUT /v1/files/write HTTP/1.1", b"Content-Length: 9", body=b"ab!cdefgh") + request(b"GET /health HTTP/1.1"),
+          "abort": request(b"DELETE /v1/files/delete HTTP/1.1") + request(b"GET /health HTTP/1.1"),
+          "too-large": request(b"POST /v1/exec HTTP/1.1", b"Content-Length: 5000", body=b"x" * 5000) + request(b"GET /health HTTP/1.1")}
+CONN = {f"{name}-{piece}": bytes([piece]) + data for name, data in {**HTTP, **ROUTES}.items() for piece in (0, 5)}
+CORPORA = {"http": HTTP, "conn": CONN, "json_in": JSON, "json": JSON, "frames": STREAMS, "ndjson": LINES}
+
+if __name__ == "__main__":
+    for target, inputs in CORPORA.items():
+        if not (HERE / f"{target}_fuzz.c").exists():
+            continue
+        folder = HERE / "corpus" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in inputs.items():
+            (folder / name).write_bytes(data)
