@@ -1,0 +1,360 @@
+/* The process routes, see core/wire/README.md and PROTOCOL 5. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/entry.h"
+#include "agent/handle_stdin.h"
+#include "agent/json_in.h"
+#include "agent/process.h"
+#include "agent/route.h"
+#include "agent/stream.h"
+#include "wire/limits.h"
+#include "wire/names.h"
+
+#define ANSWER_MAX MIB(64)
+#define WAIT_MOST  60000
+
+/* A request that is answered when a process has changed in the way it waits for. */
+struct request {
+    struct process_waiter waiter;
+    struct exchange *x;
+    struct timer timer;
+    struct tree_op op; /* of a signal to a tree */
+    bool was_running;
+    bool answered;
+    bool created; /* POST processes: the answer has cmd too */
+};
+
+static struct request *request_of(struct process_waiter *w) {
+    return (struct request *)((char *)w - offsetof(struct request, waiter));
+}
+
+static void closed(struct exchange *x) {
+    struct request *r = x->ctx;
+    process_unwait(&r->waiter);
+    loop_untimer(&r->timer);
+    tree_cancel(&r->op);
+    free(r->op.survivors);
+    free(r);
+}
+
+static struct request *make_request(struct exchange *x) {
+    struct request *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        exchange_error(x, WIRE_INTERNAL, "out of memory");
+        return NULL;
+    }
+    r->x = x;
+    x->ctx = r;
+    x->on_close = closed;
+    return r;
+}
+
+static void answer_object(struct exchange *x, const struct process *p,
+                          void (*fields)(const struct process *, struct buf *)) {
+    struct buf json = BUF_INIT(ANSWER_MAX);
+    buf_putc(&json, '{');
+    fields(p, &json);
+    buf_putc(&json, '}');
+    exchange_json(x, 200, &json);
+}
+
+/* Answers the error itself when there is no such process. */
+static struct process *find(struct exchange *x) {
+    struct process *p = NULL;
+    switch (process_find(x->param, &p)) {
+    case PROCESS_FOUND:
+        return p;
+    case PROCESS_MALFORMED:
+        exchange_error(x, WIRE_INVALID, "malformed process id '%.100s': it is p-<number> or a pid", x->param);
+        return NULL;
+    case PROCESS_UNKNOWN:
+        exchange_error(x, WIRE_NO_PROCESS, "no such process: %.100s", x->param);
+        return NULL;
+    }
+    return NULL;
+}
+
+/* ---- exec and processes */
+
+static void creation_changed(struct process_waiter *w) {
+    struct request *r = request_of(w);
+    struct process *p = w->process;
+    if (p->state == PROCESS_STARTING || r->answered) return;
+    r->answered = true;
+    if (p->state == PROCESS_FAILED)
+        stream_answer_failed(r->x, p->command.argv[0], p->command.cwd, p->spawn_step, p->spawn_error);
+    else
+        answer_object(r->x, p, r->created ? entry_created : entry_start);
+    process_unwait(w);
+}
+
+static void answer_creation(struct exchange *x, struct process *p, bool created) {
+    struct request *r = make_request(x);
+    if (r == NULL) return;
+    r->created = created;
+    r->waiter.changed = creation_changed;
+    process_wait(p, &r->waiter);
+}
+
+static void answer_start(struct exchange *x, struct process *p, bool stream, bool created,
+                         bool until_closed) {
+    if (!stream) {
+        answer_creation(x, p, created);
+        return;
+    }
+    struct stream_options options = {.from = {0, 0}, .follow = true, .until_closed = until_closed};
+    stream_attach(p, x, &options);
+}
+
+static void start_refused(struct exchange *x, const struct command *c, int error) {
+    if (error == EBUSY)
+        exchange_error(x, WIRE_BUSY, "no more commands can be started now; %zu run", process_running());
+    else
+        exchange_error(x, WIRE_BUSY, "failed to spawn: %s", strerror(error));
+    (void)c;
+}
+
+static void start(struct exchange *x, bool exec) {
+    struct command c;
+    struct command_error why;
+    const char *key = http_header(x->request, HEADER_KEY);
+    struct key *known = NULL;
+    enum key_state state = key == NULL ? KEY_NEW : keys_find(key, loop_now(), &known);
+    if (state == KEY_MALFORMED) {
+        exchange_error(x, WIRE_INVALID, "malformed " HEADER_KEY ": it is <name>.<number>");
+    } else if (state == KEY_FULL) {
+        exchange_error(x, WIRE_BUSY, "too many clients use keys");
+    } else if (state == KEY_FORGOTTEN) {
+        exchange_error(x, WIRE_GONE, "the request with the key '%s' is no longer remembered and is not run",
+                       key);
+    } else if (!command_parse(x->body.data, x->body.len, agent.env, agent.cwd, &c, &why)) {
+        exchange_error(x, WIRE_INVALID, "%s", why.text);
+    } else {
+        bool stream = exec && !c.background, until_closed = c.until_closed;
+        int error = 0;
+        struct process *p;
+        if (state == KEY_KNOWN) {
+            p = process_of_key(known);
+            command_free(&c);
+        } else {
+            p = process_start(&c, stream, key, &error);
+        }
+        if (p == NULL)
+            start_refused(x, &c, error);
+        else
+            answer_start(x, p, stream, !exec, until_closed);
+    }
+}
+
+static void post_exec(struct exchange *x) {
+    start(x, true);
+}
+
+static void post_processes(struct exchange *x) {
+    start(x, false);
+}
+
+/* ---- Looking */
+
+static void get_processes(struct exchange *x) {
+    struct buf json = BUF_INIT(ANSWER_MAX);
+    entry_list(&json);
+    exchange_json(x, 200, &json);
+}
+
+static void answer_entry(struct request *r) {
+    if (r->answered) return;
+    r->answered = true;
+    loop_untimer(&r->timer);
+    answer_object(r->x, r->waiter.process, entry_fields);
+    process_unwait(&r->waiter);
+}
+
+static void wait_changed(struct process_waiter *w) {
+    if (process_exit_known(w->process)) answer_entry(request_of(w));
+}
+
+static void wait_over(struct timer *t) {
+    answer_entry((struct request *)((char *)t - offsetof(struct request, timer)));
+}
+
+static void get_process(struct exchange *x) {
+    uint64_t wait_ms = 0;
+    struct process *p = find(x);
+    if (p == NULL) return;
+    if (http_query_u64(x->request, "wait_ms", &wait_ms) < 0 || wait_ms > WAIT_MOST) {
+        exchange_error(x, WIRE_INVALID, "'wait_ms' must be a number from 0 to %d", WAIT_MOST);
+        return;
+    }
+    if (wait_ms == 0 || process_exit_known(p)) {
+        answer_object(x, p, entry_fields);
+        return;
+    }
+    struct request *r = make_request(x);
+    if (r == NULL) return;
+    r->waiter.changed = wait_changed;
+    loop_timer(&r->timer, loop_now() + (int64_t)wait_ms, wait_over);
+    process_wait(p, &r->waiter);
+}
+
+static bool take_offset(struct exchange *x, const char *name, const struct output *out, uint64_t *from) {
+    *from = STREAM_OLDEST;
+    int found = http_query_u64(x->request, name, from);
+    if (found < 0) {
+        exchange_error(x, WIRE_INVALID, "'%s' must be an offset", name);
+        return false;
+    }
+    if (found > 0 && *from > out->end) {
+        exchange_error(x, WIRE_INVALID, "'%s' is %llu, beyond the end of the output at %llu", name,
+                       (unsigned long long)*from, (unsigned long long)out->end);
+        return false;
+    }
+    return true;
+}
+
+static void get_output(struct exchange *x) {
+    struct process *p = find(x);
+    struct stream_options options = {.follow = http_query_bool(x->request, "follow", false)};
+    if (p == NULL || !take_offset(x, "stdout", &p->channels[0].out, &options.from[0]) ||
+        !take_offset(x, "stderr", &p->channels[1].out, &options.from[1]))
+        return;
+    struct buf end = BUF_INIT(64);
+    bool given = http_query(x->request, "end", &end);
+    options.until_closed = given && strcmp(end.data, "closed") == 0;
+    bool ok = !given || options.until_closed || strcmp(end.data, "exit") == 0;
+    buf_free(&end);
+    if (ok)
+        stream_attach(p, x, &options);
+    else
+        exchange_error(x, WIRE_INVALID, "'end' must be exit or closed");
+}
+
+/* ---- Ending */
+
+static void put_killed(struct request *r, struct buf *json) {
+    const struct process *p = r->waiter.process;
+    buf_printf(json,
+               "{\"id\":\"p-%llu\",\"ok\":true,\"killed\":%s,\"survivors\":", (unsigned long long)p->number,
+               r->was_running ? "true" : "false");
+    entry_pids(json, p->kill.survivors, p->kill.survivor_count);
+    buf_putc(json, '}');
+}
+
+static void delete_changed(struct process_waiter *w) {
+    struct request *r = request_of(w);
+    struct process *p = w->process;
+    if (r->answered || p->kill.active || (p->state != PROCESS_ENDED && !p->gave_up)) return;
+    r->answered = true;
+    struct buf json = BUF_INIT(ANSWER_MAX);
+    put_killed(r, &json);
+    exchange_json(r->x, 200, &json);
+    process_unwait(w);
+    if (p->state == PROCESS_ENDED) process_forget(p);
+}
+
+static void delete_process(struct exchange *x) {
+    struct process *p = NULL;
+    enum process_found found = process_find(x->param, &p);
+    if (found == PROCESS_UNKNOWN) { /* a repeated request: it is gone, as was asked */
+        struct buf json = BUF_INIT(KIB(4));
+        buf_printf(&json, "{\"id\":\"%.40s\",\"ok\":true,\"killed\":false,\"survivors\":[]}", x->param);
+        exchange_json(x, 200, &json);
+        return;
+    }
+    if (found == PROCESS_MALFORMED) {
+        find(x);
+        return;
+    }
+    struct request *r = make_request(x);
+    if (r == NULL) return;
+    r->was_running = p->state == PROCESS_RUNNING && !p->deleted;
+    r->waiter.changed = delete_changed;
+    p->deleted = true;
+    process_kill(p);
+    process_wait(p, &r->waiter);
+}
+
+static void signalled(struct request *r, size_t count, const pid_t *survivors, size_t survivor_count) {
+    struct buf json = BUF_INIT(ANSWER_MAX);
+    buf_printf(&json, "{\"id\":\"p-%llu\",\"signalled\":%zu,\"survivors\":",
+               (unsigned long long)r->waiter.process->number, count);
+    entry_pids(&json, survivors, survivor_count);
+    buf_putc(&json, '}');
+    exchange_json(r->x, 200, &json);
+    process_unwait(&r->waiter);
+}
+
+static void tree_signalled(struct tree_op *op) {
+    struct request *r = (struct request *)((char *)op - offsetof(struct request, op));
+    signalled(r, op->signalled, op->survivors, op->survivor_count);
+}
+
+/* The operation outlives no leader: once that is reaped its number may be another's. */
+static void signal_changed(struct process_waiter *w) {
+    if (w->process->state == PROCESS_ENDED) request_of(w)->op.leader = 0;
+}
+
+static bool parse_signal(struct exchange *x, int *number, bool *tree) {
+    const char *why;
+    uint64_t value = 0;
+    char *scope = NULL;
+    struct json_doc *doc = json_in_parse(x->body.len > 0 ? x->body.data : "", x->body.len, &why);
+    if (doc == NULL) {
+        exchange_error(x, WIRE_INVALID, "the body is not valid JSON: %s", why);
+        return false;
+    }
+    bool ok = json_in_u64(doc, json_in_get(doc, 0, "signal"), &value) && value >= 1 && value <= 64;
+    json_at at = json_in_get(doc, 0, "scope");
+    if (at >= 0) scope = json_in_strdup(doc, at);
+    bool scope_ok = at < 0 || (scope != NULL && (strcmp(scope, "tree") == 0 || strcmp(scope, "leader") == 0));
+    *tree = scope == NULL || strcmp(scope, "tree") == 0;
+    *number = (int)value;
+    free(scope);
+    json_in_free(doc);
+    if (!ok)
+        exchange_error(x, WIRE_INVALID, "'signal' must be a number from 1 to 64");
+    else if (!scope_ok)
+        exchange_error(x, WIRE_INVALID, "'scope' must be \"tree\" or \"leader\"");
+    return ok && scope_ok;
+}
+
+static void post_signal(struct exchange *x) {
+    int number;
+    bool tree;
+    struct process *p = find(x);
+    if (p == NULL || !parse_signal(x, &number, &tree)) return;
+    if (p->state != PROCESS_RUNNING) {
+        exchange_error(x, WIRE_CONFLICT, "process p-%llu has ended", (unsigned long long)p->number);
+        return;
+    }
+    struct request *r = make_request(x);
+    if (r == NULL) return;
+    r->waiter.changed = signal_changed;
+    process_wait(p, &r->waiter);
+    if (!tree) {
+        signalled(r, kill(p->pid, number) == 0 ? 1 : 0, NULL, 0); /* not reaped, so the pid is its own */
+        return;
+    }
+    r->op = (struct tree_op){.number = p->number + 1,
+                             .leader = p->pid,
+                             .signal = number,
+                             .since = p->kill.since,
+                             .done = tree_signalled};
+    tree_start(&r->op);
+}
+
+const struct route handle_process_routes[] = {
+    {"POST", "exec", BODY_BUFFERED, LIMIT_JSON_BODY, post_exec},
+    {"POST", "processes", BODY_BUFFERED, LIMIT_JSON_BODY, post_processes},
+    {"GET", "processes", BODY_NONE, 0, get_processes},
+    {"GET", "processes/:id", BODY_NONE, 0, get_process},
+    {"DELETE", "processes/:id", BODY_NONE, 0, delete_process},
+    {"GET", "processes/:id/output", BODY_NONE, 0, get_output},
+    {"PUT", "processes/:id/stdin", BODY_STREAMED, 0, handle_stdin},
+    {"POST", "processes/:id/signal", BODY_BUFFERED, LIMIT_SMALL_BODY, post_signal},
+    {NULL, NULL, BODY_NONE, 0, NULL},
+};

@@ -1,0 +1,441 @@
+#include "agent/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/spawn.h"
+#include "agent/stream.h"
+#include "util/clock.h"
+#include "util/scope.h"
+#include "util/text.h"
+#include "wire/limits.h"
+
+#define BUCKETS        256
+#define TICK_FIRST     1 /* ms after the clone; most commands run by then, and many have ended */
+#define TICK_MOST      50
+#define FINISHED_BYTES MIB(4) /* of command lines of ended processes */
+
+static struct process *by_number[BUCKETS], *by_pid[BUCKETS];
+static struct process *oldest, *newest;
+static struct process *finished_first, *finished_last;
+static size_t running_count, finished_count, finished_bytes;
+static uint64_t next_number;
+static int64_t last_end;
+static size_t stream_limit = LIMIT_STREAM;
+static bool ending;
+
+static bool reclaim(struct output_pool *pool);
+static struct output_pool agent_pool = {.max = LIMIT_AGENT_OUT};
+static struct output_pool sandbox_pool = {
+    .parent = &agent_pool, .max = LIMIT_SANDBOX_OUT, .reclaim = reclaim};
+
+static void turn(struct later *l);
+
+static bool env_size(const char *name, size_t *out) {
+    const char *text = getenv(name);
+    uint64_t value;
+    if (text == NULL || *text == '\0') return true;
+    if (!text_u64(text, strlen(text), &value) || value == 0 || value > (size_t)-1 / 2) {
+        fprintf(stderr, "hfsandbox-agent: %s is '%s': a positive number of bytes is needed\n", name, text);
+        return false;
+    }
+    *out = (size_t)value;
+    return true;
+}
+
+bool process_init(void) {
+    if (!env_size("SBX_STREAM_LIMIT", &stream_limit) ||
+        !env_size("SBX_SANDBOX_OUTPUT_LIMIT", &sandbox_pool.max) ||
+        !env_size("SBX_AGENT_OUTPUT_LIMIT", &agent_pool.max))
+        return false;
+    tree_init();
+    if (spawn_init() && reap_init()) return true;
+    fprintf(stderr, "hfsandbox-agent: cannot prepare to start commands: %s\n", strerror(errno));
+    return false;
+}
+
+size_t process_running(void) {
+    return running_count;
+}
+
+size_t process_finished(void) {
+    return finished_count;
+}
+
+int64_t process_last_end(void) {
+    return last_end;
+}
+
+struct process *process_first(void) {
+    return oldest;
+}
+
+/* Memory is short: the output of the process that ended first goes, if nobody is reading it. */
+static bool reclaim(struct output_pool *pool) {
+    (void)pool;
+    for (struct process *p = finished_first; p != NULL; p = p->finished_after) {
+        if (p->streams != NULL || p->channels[0].out.cap + p->channels[1].out.cap == 0) continue;
+        output_discard(&p->channels[0].out);
+        output_discard(&p->channels[1].out);
+        return true;
+    }
+    return false;
+}
+
+void process_changed(struct process *p) {
+    loop_later(&p->later, turn);
+}
+
+bool process_output_closed(const struct process *p) {
+    return p->channels[0].fd < 0 && p->channels[1].fd < 0;
+}
+
+bool process_exit_known(const struct process *p) {
+    if (p->kill.active) return false;
+    if (p->state != PROCESS_ENDED) return p->gave_up;
+    return p->channels[0].settled && p->channels[1].settled;
+}
+
+/* ---- Finding */
+
+enum process_found process_find(const char *id, struct process **out) {
+    bool own = strncmp(id, "p-", 2) == 0;
+    const char *digits = own ? id + 2 : id;
+    uint64_t value;
+    if (!text_u64(digits, strlen(digits), &value)) return PROCESS_MALFORMED;
+    struct process *found = NULL;
+    for (struct process *p = (own ? by_number : by_pid)[value % BUCKETS]; p != NULL;
+         p = own ? p->next_number : p->next_pid) {
+        if (!p->listed || p->state == PROCESS_STARTING || (own ? p->number : (uint64_t)p->pid) != value)
+            continue;
+        found = p; /* of ended ones that had the same pid, the latest stands first */
+        break;
+    }
+    *out = found;
+    return found != NULL ? PROCESS_FOUND : PROCESS_UNKNOWN;
+}
+
+struct process *process_of_key(struct key *k) {
+    return (struct process *)((char *)k - offsetof(struct process, key));
+}
+
+static void enter_tables(struct process *p) {
+    p->next_number = by_number[p->number % BUCKETS];
+    by_number[p->number % BUCKETS] = p;
+    p->next_pid = by_pid[(unsigned)p->pid % BUCKETS];
+    by_pid[(unsigned)p->pid % BUCKETS] = p;
+    p->older = newest;
+    if (newest != NULL)
+        newest->newer = p;
+    else
+        oldest = p;
+    newest = p;
+    p->listed = true;
+}
+
+static void leave_tables(struct process *p) {
+    struct process **at = &by_number[p->number % BUCKETS];
+    while (*at != p)
+        at = &(*at)->next_number;
+    *at = p->next_number;
+    at = &by_pid[(unsigned)p->pid % BUCKETS];
+    while (*at != p)
+        at = &(*at)->next_pid;
+    *at = p->next_pid;
+    if (p->older != NULL)
+        p->older->newer = p->newer;
+    else
+        oldest = p->newer;
+    if (p->newer != NULL)
+        p->newer->older = p->older;
+    else
+        newest = p->older;
+}
+
+/* ---- The end */
+
+static void free_process(struct process *p) {
+    leave_tables(p);
+    loop_unlater(&p->later);
+    loop_untimer(&p->tick);
+    loop_untimer(&p->timeout);
+    output_discard(&p->channels[0].out);
+    output_discard(&p->channels[1].out);
+    spawn_free(p->spawn);
+    command_free(&p->command);
+    free(p->kill.survivors);
+    free(p);
+}
+
+static size_t kept_bytes(const struct process *p) {
+    return strlen(p->command.cmd_json);
+}
+
+static void unfinish(struct process *p) {
+    struct process **at = &finished_first, *before = NULL;
+    for (; *at != p; at = &(*at)->finished_after)
+        before = *at;
+    *at = p->finished_after;
+    if (finished_last == p) finished_last = before;
+    finished_count--;
+    finished_bytes -= kept_bytes(p);
+}
+
+void process_forget(struct process *p) {
+    if (!p->listed) return;
+    p->listed = false;
+    keys_forget(&p->key);
+    if (p->finished) unfinish(p);
+    process_changed(p);
+}
+
+static void set_finished(struct process *p) {
+    p->finished = true;
+    if (!p->listed) return;
+    p->finished_after = NULL;
+    if (finished_last != NULL)
+        finished_last->finished_after = p;
+    else
+        finished_first = p;
+    finished_last = p;
+    finished_count++;
+    finished_bytes += kept_bytes(p);
+    while (finished_count > LIMIT_FINISHED || (finished_bytes > FINISHED_BYTES && finished_count > 1))
+        process_forget(finished_first);
+}
+
+/* No longer listed, ended, unwatched: what descendants still write is read and dropped, so that they can go
+ * on. */
+static bool is_over(const struct process *p) {
+    bool ended = p->state == PROCESS_ENDED || (p->state == PROCESS_FAILED && p->reap.pid == 0);
+    return ended && !p->listed && p->streams == NULL && p->waiters == NULL && !p->kill.active &&
+           process_output_closed(p);
+}
+
+static void kill_done(struct tree_op *op) {
+    struct process *p = (struct process *)((char *)op - offsetof(struct process, kill));
+    for (size_t i = 0; i < op->survivor_count && p->state == PROCESS_RUNNING; i++)
+        if (op->survivors[i] == p->pid) p->gave_up = true; /* its end may never come */
+    process_changed(p);
+}
+
+void process_kill(struct process *p) {
+    p->kill.number = p->number + 1;
+    p->kill.leader = p->state == PROCESS_ENDED || p->state == PROCESS_FAILED ? 0 : p->pid;
+    p->kill.signal = SIGKILL;
+    p->kill.alone = getpid() == 1 && running_count == (p->kill.leader != 0);
+    p->kill.done = kill_done;
+    tree_start(&p->kill);
+}
+
+static void timed_out(struct timer *t) {
+    struct process *p = (struct process *)((char *)t - offsetof(struct process, timeout));
+    p->timed_out = true;
+    process_kill(p);
+}
+
+/* Looks whether the program runs by now. */
+static void started(struct process *p) {
+    int error = 0;
+    const char *step = "";
+    enum spawn_state state = spawn_state(p->spawn, &error, &step);
+    if (state == SPAWN_PENDING) return;
+    spawn_free(p->spawn);
+    p->spawn = NULL;
+    p->state = state == SPAWN_RUNNING ? PROCESS_RUNNING : PROCESS_FAILED;
+    p->spawn_error = error;
+    p->spawn_step = step;
+    if (p->state == PROCESS_RUNNING) {
+        command_started(&p->command);
+        return;
+    }
+    loop_untimer(&p->timeout);
+    p->listed = false;
+    keys_undo(&p->key);
+    channel_close(&p->channels[0]);
+    channel_close(&p->channels[1]);
+}
+
+static void leader_ended(struct reap *r, int code, int signal) {
+    struct process *p = (struct process *)((char *)r - offsetof(struct process, reap));
+    p->kill.leader = 0;
+    p->exit_code = code;
+    p->exit_signal = signal;
+    p->ended_ms = last_end = loop_now();
+    running_count--;
+    loop_untimer(&p->tick);
+    if (p->state == PROCESS_STARTING) started(p);
+    if (p->state == PROCESS_RUNNING) p->state = PROCESS_ENDED;
+    input_close(&p->input);
+    for (int i = 0; i < 2; i++)
+        channel_leader_ended(&p->channels[i]);
+    if (!p->command.until_closed || process_output_closed(p)) loop_untimer(&p->timeout);
+    process_changed(p);
+}
+
+/* ---- The start */
+
+/* Commands that end at once are read only when they have: until the first tick nobody asks for their pipes.
+ */
+static void tick(struct timer *t) {
+    struct process *p = (struct process *)((char *)t - offsetof(struct process, tick));
+    channel_watch(&p->channels[0]);
+    channel_watch(&p->channels[1]);
+    if (p->state == PROCESS_STARTING) started(p);
+    if (p->state == PROCESS_STARTING) {
+        p->tick_ms = p->tick_ms * 2 < TICK_MOST ? p->tick_ms * 2 : TICK_MOST;
+        loop_timer(&p->tick, loop_now() + p->tick_ms, tick);
+        return;
+    }
+    process_changed(p);
+}
+
+static void channel_news(struct channel *c) {
+    struct process *p = c->owner;
+    if (p->command.until_closed && p->state == PROCESS_ENDED && process_output_closed(p))
+        loop_untimer(&p->timeout);
+    process_changed(p);
+}
+
+static void input_news(struct input *in) {
+    process_changed((struct process *)((char *)in - offsetof(struct process, input)));
+}
+
+/* The pipes and the clone; *ends are the child's descriptors, closed by the caller. */
+static int launch(struct process *p, int ends[3]) {
+    struct command *c = &p->command;
+    if (!channel_open(&p->channels[0], &ends[1]) || !channel_open(&p->channels[1], &ends[2])) return errno;
+    if ((c->has_input || c->stdin_open) && !input_open(&p->input, &ends[0])) return errno;
+    struct spawn_request r = {.argv = c->argv,
+                              .envp = c->envp,
+                              .path_env = c->path_env,
+                              .cwd = c->cwd,
+                              .stdin_fd = ends[0],
+                              .stdout_fd = ends[1],
+                              .stderr_fd = ends[2],
+                              .tree_tag = tree_tag(p->number + 1)};
+    return spawn_start(&r, &p->spawn, &p->pid);
+}
+
+static void feed_first(struct process *p) {
+    struct command *c = &p->command;
+    if (p->input.fd < 0) return;
+    if (c->input_len > 0) input_give(&p->input, steal_pointer(&c->input), c->input_len);
+    if (!c->stdin_open) input_end(&p->input);
+}
+
+static size_t ceiling(const struct command *c) {
+    if (c->stream_limit == 0 || c->stream_limit > stream_limit) return stream_limit;
+    return (size_t)c->stream_limit;
+}
+
+static struct process *new_process(struct command *c, bool foreground) {
+    struct process *p = calloc(1, sizeof *p);
+    if (p == NULL) return NULL;
+    p->command = *c;
+    memset(c, 0, sizeof *c);
+    p->foreground = foreground;
+    p->number = next_number;
+    p->spawn_step = "";
+    for (int i = 0; i < 2; i++) {
+        channel_init(&p->channels[i], &sandbox_pool, ceiling(&p->command), channel_news, p);
+    }
+    input_init(&p->input, input_news);
+    return p;
+}
+
+static void abandon(struct process *p) {
+    for (int i = 0; i < 2; i++)
+        channel_close(&p->channels[i]);
+    input_close(&p->input);
+    loop_unlater(&p->later);
+    command_free(&p->command);
+    free(p);
+}
+
+struct process *process_start(struct command *c, bool foreground, const char *key, int *error) {
+    *error = ending || running_count >= LIMIT_PROCESSES ? EBUSY : ENOMEM;
+    struct process *p = *error == EBUSY ? NULL : new_process(c, foreground);
+    if (p == NULL) {
+        command_free(c);
+        return NULL;
+    }
+    p->kill.since = tree_clock();
+    cleanup_fd int in = -1;
+    cleanup_fd int out = -1;
+    cleanup_fd int err = -1;
+    int ends[3] = {-1, -1, -1};
+    *error = launch(p, ends);
+    in = ends[0];
+    out = ends[1];
+    err = ends[2];
+    if (*error != 0) {
+        abandon(p);
+        return NULL;
+    }
+    next_number++;
+    running_count++;
+    tree_highest(next_number);
+    p->started_ms = loop_now();
+    p->started_wall_ms = clock_wall_ms();
+    enter_tables(p);
+    reap_expect(&p->reap, p->pid, leader_ended);
+    if (key != NULL) keys_remember(&p->key, key);
+    feed_first(p);
+    p->tick_ms = TICK_FIRST;
+    loop_timer(&p->tick, loop_now() + p->tick_ms, tick);
+    if (p->command.timeout_ms >= 0) loop_timer(&p->timeout, loop_now() + p->command.timeout_ms, timed_out);
+    return p;
+}
+
+/* ---- Everything that follows from a change, once at the end of the turn */
+
+static void tell(struct process *p) {
+    struct stream *next_stream;
+    for (struct stream *s = p->streams; s != NULL; s = next_stream) {
+        next_stream = stream_next(s);
+        stream_flush(s);
+    }
+    struct process_waiter *next;
+    for (struct process_waiter *w = p->waiters; w != NULL; w = next) {
+        next = w->next;
+        w->changed(w);
+    }
+}
+
+static void turn(struct later *l) {
+    struct process *p = (struct process *)((char *)l - offsetof(struct process, later));
+    if (p->state == PROCESS_STARTING) started(p);
+    if (p->state == PROCESS_STARTING) return;
+    if (!p->finished && p->state == PROCESS_ENDED && process_exit_known(p)) set_finished(p);
+    tell(p);
+    for (int i = 0; i < 2; i++) /* a reader may have made room */
+        if (p->tick.slot == 0) channel_watch(&p->channels[i]);
+    if (is_over(p)) free_process(p);
+}
+
+void process_wait(struct process *p, struct process_waiter *w) {
+    w->process = p;
+    w->next = p->waiters;
+    p->waiters = w;
+    process_changed(p);
+}
+
+void process_unwait(struct process_waiter *w) {
+    if (w->process == NULL) return;
+    struct process_waiter **at = &w->process->waiters;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    process_changed(w->process);
+    w->process = NULL;
+}
+
+void process_refuse_starts(void) {
+    ending = true;
+}

@@ -1,0 +1,331 @@
+#include "agent/tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/scope.h"
+#include "util/testing.h"
+#include "wire/limits.h"
+
+#define TAG_TOP    (UINT64_C(1) << 60)
+#define TAG_STEP   (UINT64_C(1) << 20) /* an agent inside a command marks its own commands within the step */
+#define STEP_US    2000                /* of looking at processes, then the loop goes on */
+#define PAUSE_MOST 50
+
+struct seen {
+    pid_t pid, parent;
+    uint64_t started;
+    struct tree_op *op;
+    bool stray; /* came to the agent with a mark that is nobody's */
+};
+
+static uint64_t own_limit, tag_base, tag_step, highest;
+static struct tree_op *ops;
+static struct timer step_timer;
+static unsigned pause_ms = 1;
+
+/* The scan under way: first everything is looked at, then what belongs to an operation is signalled. */
+static DIR *proc;
+static bool in_pass;
+static uint64_t earliest;
+static struct seen *seen;
+static size_t seen_count, seen_room, seen_at;
+
+void tree_init(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_RTTIME, &limit) != 0) return;
+    own_limit = limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
+    bool nested = own_limit <= TAG_TOP;
+    tag_base = nested ? own_limit : TAG_TOP;
+    tag_step = nested ? 1 : TAG_STEP;
+}
+
+uint64_t tree_tag(uint64_t n) {
+    if (testing_off("tree_tag")) return 0;
+    return tag_base / (tag_step == 0 ? 1 : tag_step) > n ? tag_base - n * tag_step : 0;
+}
+
+void tree_highest(uint64_t n) {
+    highest = n;
+}
+
+uint64_t tree_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+    uint64_t ticks = (uint64_t)now.tv_sec * hz + (uint64_t)now.tv_nsec * hz / 1000000000;
+    return ticks > 2 ? ticks - 2 : 0;
+}
+
+/* The command number that a limit stands for; 0 = none that was given out. */
+static uint64_t number_of(uint64_t hard) {
+    if (tag_step == 0 || hard > tag_base) return 0;
+    uint64_t n = (tag_base - hard) / tag_step;
+    return n <= highest ? n : 0;
+}
+
+static const char *skip_fields(const char *p, int count) {
+    for (; count > 0 && p != NULL; count--) {
+        p = strchr(p, ' ');
+        if (p != NULL) p++;
+    }
+    return p;
+}
+
+bool tree_parse_stat(const char *text, struct tree_stat *out) {
+    const char *p = strrchr(text, ')'); /* the name before it may hold anything, also ")" and line ends */
+    if (p == NULL || p[1] != ' ' || p[2] == '\0' || p[3] != ' ') return false;
+    out->state = p[2];
+    char *end;
+    out->parent = (pid_t)strtol(p + 4, &end, 10);
+    out->group = (pid_t)strtol(end, &end, 10);
+    out->session = (pid_t)strtol(end, &end, 10);
+    p = skip_fields(p + 2, 19); /* field 3 to field 22 */
+    if (p == NULL) return false;
+    out->started = strtoull(p, &end, 10);
+    return end != p;
+}
+
+bool tree_parse_limits(const char *text, uint64_t *hard) {
+    static const char name[] = "Max realtime timeout";
+    const char *p = strstr(text, name);
+    if (p == NULL) return false;
+    p += sizeof name - 1;
+    p += strspn(p, " ");
+    p += strcspn(p, " "); /* the soft limit */
+    p += strspn(p, " ");
+    if (strncmp(p, "unlimited", 9) == 0) {
+        *hard = UINT64_MAX;
+        return true;
+    }
+    char *end;
+    *hard = strtoull(p, &end, 10);
+    return end != p;
+}
+
+static bool read_proc(pid_t pid, const char *file, char *text, size_t size) {
+    char path[48];
+    snprintf(path, sizeof path, "%d/%s", (int)pid, file);
+    cleanup_fd int fd = openat(dirfd(proc), path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t len = read(fd, text, size - 1);
+    if (len <= 0) return false;
+    text[len] = '\0';
+    return true;
+}
+
+/* Which operation a process belongs to by what it is itself. A kill comes before any other signal. */
+static struct tree_op *owner(const struct seen *s, const struct tree_stat *stat, bool *stray) {
+    char text[4096];
+    uint64_t hard = own_limit, number = 0;
+    if (read_proc(s->pid, "limits", text, sizeof text) && tree_parse_limits(text, &hard))
+        number = number_of(hard);
+    *stray = number == 0 && (hard != own_limit || stat->parent == getpid());
+    struct tree_op *found = NULL;
+    for (struct tree_op *op = ops; op != NULL; op = op->next) {
+        if (op->passes == 0) continue;
+        bool by_mark = number != 0 && (op->number == number || op->number == TREE_ALL);
+        bool by_leader = op->leader != 0 &&
+                         (s->pid == op->leader || stat->session == op->leader || stat->group == op->leader);
+        if (!by_mark && !by_leader && !(*stray && op->alone)) continue;
+        found = op;
+        if (op->signal == SIGKILL) break;
+    }
+    return found;
+}
+
+static bool remember(const struct seen *s) {
+    if (seen_count == seen_room) {
+        size_t room = seen_room == 0 ? 256 : seen_room * 2;
+        struct seen *grown = realloc(seen, room * sizeof *grown);
+        if (grown == NULL) return false;
+        seen = grown;
+        seen_room = room;
+    }
+    seen[seen_count++] = *s;
+    return true;
+}
+
+static void look_at(pid_t pid) {
+    char text[1024];
+    struct tree_stat stat;
+    if (pid == getpid() || !read_proc(pid, "stat", text, sizeof text) || !tree_parse_stat(text, &stat))
+        return;
+    if (stat.started < earliest || stat.state == 'Z' || stat.state == 'X') return;
+    if (stat.parent == 2 || pid == 2) return; /* a kernel thread */
+    struct seen s = {.pid = pid, .parent = stat.parent, .started = stat.started};
+    bool stray = false;
+    s.op = owner(&s, &stat, &stray);
+    s.stray = stray && stat.parent == getpid();
+    remember(&s);
+}
+
+static int by_pid(const void *a, const void *b) {
+    pid_t x = ((const struct seen *)a)->pid, y = ((const struct seen *)b)->pid;
+    return (x > y) - (x < y);
+}
+
+/* Children of members are members, whatever they did to their limits. */
+static void follow_parents(void) {
+    if (seen_count == 0) return;
+    qsort(seen, seen_count, sizeof *seen, by_pid);
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (size_t i = 0; i < seen_count; i++) {
+            if (seen[i].op != NULL) continue;
+            struct seen key = {.pid = seen[i].parent};
+            const struct seen *parent = bsearch(&key, seen, seen_count, sizeof *seen, by_pid);
+            if (parent == NULL || parent->op == NULL) continue;
+            seen[i].op = parent->op;
+            changed = true;
+        }
+    }
+}
+
+static void note_survivor(struct tree_op *op, pid_t pid) {
+    if (op->survivor_count == op->room) {
+        size_t room = op->room == 0 ? 16 : op->room * 2;
+        pid_t *grown = realloc(op->survivors, room * sizeof *grown);
+        if (grown == NULL) return;
+        op->survivors = grown;
+        op->room = room;
+    }
+    op->survivors[op->survivor_count++] = pid;
+}
+
+/* The descriptor pins the process: if it is still the one that was looked at, the signal reaches it or
+ * nobody. */
+static void signal_member(const struct seen *s) {
+    struct tree_op *op = s->op;
+    cleanup_fd int fd = (int)syscall(SYS_pidfd_open, s->pid, 0);
+    if (fd < 0) return;
+    char text[1024];
+    struct tree_stat stat;
+    if (!read_proc(s->pid, "stat", text, sizeof text) || !tree_parse_stat(text, &stat)) return;
+    if (stat.started != s->started || stat.state == 'Z' || stat.state == 'X') return;
+    if (op->signal == SIGKILL) {
+        struct rlimit none = {0, 0};
+        prlimit(s->pid, RLIMIT_NPROC, &none, NULL); /* so that it cannot fork away from us; allowed or not */
+        note_survivor(op, s->pid);
+    }
+    if (syscall(SYS_pidfd_send_signal, fd, op->signal, NULL, 0) == 0 && op->passes == 1) op->signalled++;
+}
+
+static void finish(struct tree_op *op) {
+    if (op->signal != SIGKILL) op->survivor_count = 0;
+    for (size_t i = 0; i < seen_count && op->signal == SIGKILL; i++)
+        if (seen[i].stray && seen[i].op == NULL && seen[i].started >= op->since)
+            note_survivor(op, seen[i].pid);
+    tree_cancel(op);
+    op->done(op);
+}
+
+static void step(struct timer *t);
+
+/* Operations that found nothing, or need not look again, are done. */
+static void end_pass(void) {
+    in_pass = false;
+    int64_t now = loop_now();
+    for (bool again = true; again;) { /* a done callback may start or cancel others */
+        again = false;
+        for (struct tree_op *op = ops; op != NULL && !again; op = op->next) {
+            bool once = op->signal != SIGKILL || testing_off("tree_repeat");
+            if (op->passes == 0 || (!once && op->survivor_count > 0 && now < op->deadline)) continue;
+            again = true;
+            finish(op);
+            break;
+        }
+    }
+    seen_count = 0;
+    if (ops == NULL) return;
+    loop_timer(&step_timer, now + pause_ms, step);
+    if (pause_ms < PAUSE_MOST) pause_ms *= 2;
+}
+
+static void begin_pass(void) {
+    in_pass = true;
+    seen_count = 0;
+    seen_at = 0;
+    earliest = UINT64_MAX;
+    proc = opendir("/proc");
+    for (struct tree_op *op = ops; op != NULL; op = op->next) {
+        op->survivor_count = 0;
+        op->passes++;
+        if (op->since < earliest) earliest = op->since;
+        /* What forks faster than it can be listed: the kernel kills a group in one go. The leader is not
+         * reaped, so the group is its. */
+        bool at_once = op->signal == SIGKILL && op->leader != 0 && (op->passes > 1 || proc == NULL);
+        if (at_once) kill(-op->leader, SIGKILL);
+    }
+}
+
+/* False: time is up and there is more to do. */
+static bool look_at_all(int64_t until) {
+    while (proc != NULL) {
+        struct dirent *entry = readdir(proc);
+        if (entry == NULL) {
+            closedir(proc);
+            proc = NULL;
+            follow_parents();
+            return true;
+        }
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0) look_at(pid);
+        if (clock_us() >= until) return false;
+    }
+    return true;
+}
+
+static bool signal_all(int64_t until) {
+    while (seen_at < seen_count) {
+        const struct seen *s = &seen[seen_at++];
+        if (s->op != NULL) signal_member(s);
+        if (clock_us() >= until) return false;
+    }
+    return true;
+}
+
+static void step(struct timer *t) {
+    (void)t;
+    if (!in_pass && ops == NULL) return;
+    if (!in_pass) begin_pass();
+    int64_t until = clock_us() + STEP_US;
+    if (look_at_all(until) && signal_all(until))
+        end_pass();
+    else
+        loop_timer(&step_timer, loop_now() + 1, step); /* not in this turn: others come first */
+}
+
+void tree_start(struct tree_op *op) {
+    if (op->active) return;
+    op->active = true;
+    op->passes = 0;
+    op->signalled = 0;
+    op->survivor_count = 0;
+    op->deadline = loop_now() + TIMEOUT_TREE_KILL;
+    op->next = ops;
+    ops = op;
+    pause_ms = 1;
+    loop_timer(&step_timer, loop_now(), step);
+}
+
+void tree_cancel(struct tree_op *op) {
+    if (!op->active) return;
+    struct tree_op **at = &ops;
+    while (*at != op)
+        at = &(*at)->next;
+    *at = op->next;
+    op->active = false;
+    for (size_t i = 0; i < seen_count; i++)
+        if (seen[i].op == op) seen[i].op = NULL;
+}
