@@ -16,6 +16,7 @@ struct agent_config {
     int64_t idle_ms;    /* -1 = never */
     int64_t started_ms; /* loop_now() of the start */
     size_t max_connections;
+    uint64_t soft_open_files; /* what commands start with; the agent raises its own. 0 = leave it */
     bool local;
     bool detached;
     const char *cwd; /* default working directory of commands; absolute */

@@ -16,6 +16,7 @@
 #include "agent/limits.h"
 #include "agent/namespaces.h"
 #include "agent/privileges.h"
+#include "agent/rawcall.h"
 #include "agent/root.h"
 #include "agent/seccomp.h"
 #include "util/testing.h"
@@ -169,7 +170,7 @@ bool confine_apply(const struct confine_config *c, struct confine_error *e) {
     return true;
 }
 
-int confine_child(void) {
+RAWCALL_CHILD int confine_child(void) {
     return state.dedicated ? 0 : limits_child();
 }
 

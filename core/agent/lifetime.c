@@ -8,6 +8,7 @@
 #include "agent/conn.h"
 #include "agent/loop.h"
 #include "agent/process.h"
+#include "agent/reap.h"
 #include "agent/serve.h"
 #include "util/testing.h"
 
@@ -41,6 +42,10 @@ static void on_signal(struct watch *w, uint32_t events) {
     (void)events;
     struct signalfd_siginfo info;
     if (read(w->fd, &info, sizeof info) != (ssize_t)sizeof info) return;
+    if (info.ssi_signo == SIGCHLD) {
+        reap_signal();
+        return;
+    }
     /* In a pid namespace the commands see this process as their init: what they send to it is not for them to
      * decide. */
     if (getpid() == 1 && info.ssi_pid != 0) return;
@@ -52,12 +57,14 @@ bool lifetime_init(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     /* Blocked, not ignored: commands start with an empty mask, but would inherit what is ignored. */
     sigaddset(&set, SIGPIPE);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) return false;
     if (fd < 0 || !loop_watch(&signals, fd, EPOLLIN, on_signal)) return false;
     agent.started_ms = loop_now();
+    if (!process_init()) return false;
     return agent.idle_ms < 0 || loop_timer(&idle_timer, loop_now() + agent.idle_ms, check_idle);
 }
 

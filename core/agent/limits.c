@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/namespaces.h"
+#include "agent/rawcall.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
@@ -109,14 +110,15 @@ bool limits_prepare(struct confine_error *e) {
     return true;
 }
 
-int limits_child(void) {
+RAWCALL_CHILD int limits_child(void) {
     for (size_t i = 0; i < table_len; i++) {
         const uint64_t pair[2] = {table[i].soft, table[i].hard};
-        if (syscall(SYS_prlimit64, 0, table[i].resource, pair, NULL) != 0) return -errno;
+        long error = raw4(SYS_prlimit64, 0, table[i].resource, (long)pair, 0);
+        if (error < 0) return (int)error;
     }
     if (level == CONFINE_NONE) return 0;
-    syscall(SYS_setpriority, PRIO_PROCESS, 0, NICENESS);
+    raw3(SYS_setpriority, PRIO_PROCESS, 0, NICENESS);
     /* Where no pid namespace does it: commands end with the agent. */
-    if (level != CONFINE_FULL) syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (level != CONFINE_FULL) raw6(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
     return 0;
 }

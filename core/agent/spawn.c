@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "agent/confine.h"
 #include "agent/rawcall.h"
 
@@ -34,11 +35,6 @@ struct spawn {
 static struct spawn *free_slots;
 static size_t free_count;
 static int null_fd = -1;
-
-/* Until confine.c is linked. */
-__attribute__((weak)) int confine_child(void) {
-    return 0;
-}
 
 bool spawn_init(void) {
     /* A child's end of a pipe must never be 0, 1 or 2: one dup would overwrite what the next one copies. */
@@ -80,6 +76,15 @@ RAWCALL_CHILD static long child_tag(uint64_t tag) {
     return raw4(SYS_prlimit64, 0, RLIMIT_RTTIME, (long)&limit, 0);
 }
 
+/* The agent raised its own; programs that close every possible descriptor or use select must not see that. */
+RAWCALL_CHILD static void child_open_files(void) {
+    uint64_t limit[2] = {0, 0};
+    if (agent.soft_open_files == 0 || raw4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)limit) < 0) return;
+    if (limit[0] <= agent.soft_open_files) return;
+    limit[0] = agent.soft_open_files;
+    raw4(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)limit, 0);
+}
+
 RAWCALL_CHILD static long child_exec(const struct spawn *s) {
     uint64_t none = 0;
     long error = -ENOENT;
@@ -99,6 +104,7 @@ RAWCALL_CHILD static int child_steps(const struct spawn *s, long *error) {
     if ((*error = child_stdio(r)) < 0) return STEP_STDIO;
     if (r->cwd != NULL && (*error = raw1(SYS_chdir, (long)r->cwd)) < 0) return STEP_CWD;
     if ((*error = child_tag(r->tree_tag)) < 0) return STEP_TAG;
+    child_open_files();
     if ((*error = confine_child()) < 0) return STEP_CONFINE;
     *error = child_exec(s);
     return STEP_EXEC;
