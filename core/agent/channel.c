@@ -105,6 +105,6 @@ void channel_watch(struct channel *c) {
 
 void channel_leader_ended(struct channel *c) {
     c->leaderless = true;
-    c->settled = c->fd < 0 || testing_off("exit_after_output");
+    c->settled = c->fd < 0 || testing_off("drain-at-exit");
     if (c->fd >= 0 && !c->settled) read_some(c);
 }

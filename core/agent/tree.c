@@ -36,7 +36,7 @@ static unsigned pause_ms = 1;
 
 /* The scan under way: first everything is looked at, then what belongs to an operation is signalled. */
 static DIR *proc;
-static bool in_pass;
+static bool in_pass, listed;
 static uint64_t earliest;
 static struct seen *seen;
 static size_t seen_count, seen_room, seen_at;
@@ -235,6 +235,8 @@ static void step(struct timer *t);
 /* Operations that found nothing, or need not look again, are done. */
 static void end_pass(void) {
     in_pass = false;
+    if (proc != NULL) closedir(proc);
+    proc = NULL;
     int64_t now = loop_now();
     for (bool again = true; again;) { /* a done callback may start or cancel others */
         again = false;
@@ -258,6 +260,7 @@ static void begin_pass(void) {
     seen_at = 0;
     earliest = UINT64_MAX;
     proc = opendir("/proc");
+    listed = proc == NULL;
     for (struct tree_op *op = ops; op != NULL; op = op->next) {
         op->survivor_count = 0;
         op->passes++;
@@ -271,13 +274,12 @@ static void begin_pass(void) {
 
 /* False: time is up and there is more to do. */
 static bool look_at_all(int64_t until) {
-    while (proc != NULL) {
+    while (!listed) {
         struct dirent *entry = readdir(proc);
         if (entry == NULL) {
-            closedir(proc);
-            proc = NULL;
+            listed = true;
             follow_parents();
-            return true;
+            break;
         }
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
         if (pid > 0) look_at(pid);
