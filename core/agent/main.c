@@ -11,6 +11,7 @@
 #include "agent/local_start.h"
 #include "agent/loop.h"
 #include "agent/serve.h"
+#include "agent/workers.h"
 #include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
@@ -106,7 +107,7 @@ static void raise_descriptors(void) {
 }
 
 static int serve(void) {
-    if (!loop_init() || !lifetime_init()) fail("%s: %s", "the event loop", strerror(errno));
+    if (!loop_init() || !workers_init() || !lifetime_init()) fail("%s: %s", "the event loop", strerror(errno));
     if (agent.local) {
         local_start_serve();
     } else if (!serve_port(agent.port)) {

@@ -2,8 +2,10 @@
 """Lists, deletion, directories, renaming: what they touch, what they leave, and that they hold nobody up."""
 import os
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -171,7 +173,16 @@ def test_four_large_deletes_leave_room_for_other_file_work(static_agent, tmp_pat
     assert worst < 0.5, worst
 
 
-def test_a_tree_of_ten_thousand_levels_is_deleted(agent, files, tmp_path):
+@pytest.fixture
+def deep_place():
+    """Removed by rm: Python's own removal cannot go that deep."""
+    path = tempfile.mkdtemp(prefix="sbx-deep-")
+    yield Path(path)
+    subprocess.run(["rm", "-rf", path], check=True)
+
+
+def test_a_tree_of_ten_thousand_levels_is_deleted(agent, files, deep_place):
+    tmp_path = deep_place
     make_chain(tmp_path, 10000)
     before = agent.descriptors()
     assert files.delete(f"{tmp_path}/deep", recursive=1).status == 200
