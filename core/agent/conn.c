@@ -43,6 +43,7 @@ static struct turn *turn_new(struct conn *c) {
         buf_init(&t->out, EXCHANGE_QUEUE);
     }
     t->x.conn = c;
+    t->x.half_closed = c->eof;
     t->x.request = http_request(t->parser);
     t->file = -1;
     buf_init(&t->fields, KIB(16));
@@ -242,6 +243,7 @@ static void receive(struct conn *c) {
     }
     if (n == 0) {
         c->eof = true;
+        if (c->turn != NULL) c->turn->x.half_closed = true;
         return;
     }
     size_t got = (size_t)n;
@@ -346,7 +348,12 @@ static bool step(struct conn *c) {
         return false;
     }
     refill(c);
-    if (t->ended && !t->aborted && exchange_drained(t)) turn_complete(c);
+    if (t->ended && !t->aborted && exchange_drained(t)) {
+        if (!t->tunnel || (c->eof && c->in.len == 0))
+            turn_complete(c);
+        else if (!t->shut)
+            t->shut = shutdown(c->fd, SHUT_WR) == 0; /* the other direction goes on */
+    }
     if (c->lingering) return false;
     return c->turn != t || c->in.len != kept;
 }

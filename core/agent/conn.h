@@ -44,6 +44,7 @@ struct exchange {
         *param;      /* what stood for ":id" (or the rest, for "*") in the route's pattern; NUL-terminated */
     struct buf body; /* the whole body, of routes that buffer it */
     bool lost;
+    bool half_closed; /* the peer has ended its writing; it may still be reading, or be gone */
     bool (*on_body)(struct exchange *x, const char *data, size_t len);
     void (*on_body_end)(struct exchange *x);
     void (*on_drain)(struct exchange *x);

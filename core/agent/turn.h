@@ -35,6 +35,7 @@ struct turn {
     bool paused;
     bool drop; /* the rest of the body is of no use */
     bool tunnel;
+    bool shut;         /* a tunnel: our side is closed, the peer still writes */
     bool continue_due; /* 100 Continue is expected and has not been sent */
     bool begun, ended, aborted;
     bool chunked;

@@ -21,6 +21,8 @@
 #define TIMEOUT_WRITE       120000   /* without the peer taking any byte of a response */
 #define TIMEOUT_IDLE        300000   /* keep-alive without a request */
 #define TIMEOUT_LINGER      2000     /* between the last byte sent and the close, while the peer still sends */
+#define TIMEOUT_PROXY_CONNECT 5000  /* until a port of the sandbox accepts */
+#define TIMEOUT_PROXY_QUIET 60000    /* a proxied client that writes no more, and nothing else moves */
 #define INTERVAL_PING       15000    /* silence on a stream before a ping */
 
 /* Processes and their output */
