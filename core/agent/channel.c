@@ -54,20 +54,37 @@ static void settle(struct channel *c, size_t read_len, bool emptied) {
     if (c->has_target && c->out.end >= c->target) c->settled = true;
 }
 
+/* Reads into the ring, or aside while there is none yet. The read's result; *room is how much it could have
+   been, 0: a reader must come first. */
+static ssize_t read_once(struct channel *c, size_t *room) {
+    static char aside[OUTPUT_MIN];
+    struct iovec pieces[2];
+    if (c->out.cap == 0) {
+        *room = c->out.max < sizeof aside ? c->out.max : sizeof aside;
+        ssize_t n = read(c->fd, aside, *room);
+        if (n <= 0 || output_first(&c->out, aside, (size_t)n)) return n;
+        c->out.start = c->out.end += (uint64_t)n; /* no memory even for that: it is lost, and said so */
+        c->out.dropped += (uint64_t)n;
+        return n;
+    }
+    int count = output_room(&c->out, READ_MOST, pieces);
+    *room = count == 0 ? 0 : count == 1 ? pieces[0].iov_len : pieces[0].iov_len + pieces[1].iov_len;
+    if (count == 0) return 0;
+    ssize_t n = count > 1 ? readv(c->fd, pieces, count) : read(c->fd, pieces[0].iov_base, pieces[0].iov_len);
+    if (n > 0) output_added(&c->out, (size_t)n);
+    return n;
+}
+
 /* Reads until the pipe is empty, a turn's share is read, or a reader must come first. */
 static void read_some(struct channel *c) {
-    size_t total = 0;
+    size_t total = 0, room;
     while (c->fd >= 0) {
-        struct iovec pieces[2];
-        int count = output_room(&c->out, READ_MOST, pieces);
-        if (count == 0) {
+        ssize_t n = read_once(c, &room);
+        if (room == 0) {
             loop_unwatch(&c->watch); /* an end of the pipe would be reported again and again meanwhile */
             settle(c, 1, false);
             break;
         }
-        size_t room = pieces[0].iov_len + (count > 1 ? pieces[1].iov_len : 0);
-        ssize_t n =
-            count > 1 ? readv(c->fd, pieces, count) : read(c->fd, pieces[0].iov_base, pieces[0].iov_len);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) {
             settle(c, 0, true);
@@ -77,10 +94,9 @@ static void read_some(struct channel *c) {
             channel_close(c);
             return;
         }
-        output_added(&c->out, (size_t)n);
         total += (size_t)n;
         bool emptied = (size_t)n < room; /* a pipe gives what it has */
-        if (!c->large && total >= PIPE_USUAL && c->out.end >= 2 * PIPE_USUAL) {
+        if (!c->large && c->out.end >= 2 * PIPE_USUAL) {
             c->large = true;
             fcntl(c->fd, F_SETPIPE_SZ,
                   (int)PIPE_LARGE); /* fewer turns for the same bytes; a refusal is no harm */
@@ -99,7 +115,7 @@ static void readable(struct watch *w, uint32_t events) {
 void channel_watch(struct channel *c) {
     if (c->fd < 0 || c->watch.events != 0) return;
     struct iovec pieces[2];
-    if (output_room(&c->out, 1, pieces) == 0) return;
+    if (c->out.cap > 0 && output_room(&c->out, 1, pieces) == 0) return;
     if (!loop_watch(&c->watch, c->fd, EPOLLIN, readable)) channel_close(c);
 }
 

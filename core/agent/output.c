@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROWTH 4
+#define GROWTH   4
+#define SMALLEST 64
 
 void output_init(struct output *o, struct output_pool *pool, size_t max) {
     memset(o, 0, sizeof *o);
@@ -113,11 +114,25 @@ static bool grow(struct output *o) {
     size_t cap = o->cap == 0 ? OUTPUT_MIN : o->cap > o->max / GROWTH ? o->max : o->cap * GROWTH;
     if (cap > o->max) cap = o->max;
     if (cap <= o->cap) return false;
-    if (o->cap > 0)
-        while (!fits(o->pool, cap - o->cap))
-            if (!(o->pool->reclaim != NULL && o->pool->reclaim(o->pool)) && !shrink_largest(o->pool, o, cap))
-                return false;
+    while (cap > OUTPUT_MIN && !fits(o->pool, cap - o->cap))
+        if (!(o->pool->reclaim != NULL && o->pool->reclaim(o->pool)) && !shrink_largest(o->pool, o, cap))
+            return false;
     return resize(o, cap);
+}
+
+bool output_first(struct output *o, const char *data, size_t len) {
+    size_t cap = SMALLEST;
+    while (cap < len)
+        cap *= 2;
+    if (!resize(o, cap < o->max ? cap : o->max)) return false;
+    struct iovec pieces[2];
+    int count = pieces_at(o, o->end, len, pieces);
+    for (int i = 0; i < count; i++) {
+        memcpy(pieces[i].iov_base, data, pieces[i].iov_len);
+        data += pieces[i].iov_len;
+    }
+    output_added(o, len);
+    return true;
 }
 
 int output_room(struct output *o, size_t most, struct iovec pieces[2]) {

@@ -52,6 +52,10 @@ void output_discard(struct output *o); /* gives the memory back; what was held c
 int output_room(struct output *o, size_t most, struct iovec pieces[2]);
 void output_added(struct output *o, size_t len);
 
+/* The first bytes, at most OUTPUT_MIN and o->max, copied into a ring that fits them: most streams never have
+   any, or few. Only while no memory is held. False: no memory. */
+bool output_first(struct output *o, const char *data, size_t len);
+
 /* The held bytes from pos on, at most `most`: 0 to 2 pieces, valid until the output changes. */
 int output_peek(const struct output *o, uint64_t pos, size_t most, struct iovec pieces[2]);
 
