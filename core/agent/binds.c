@@ -22,8 +22,6 @@
 
 #define LIMIT_BINDS     64
 #define RESOLVE_IN_ROOT 0x10U
-#define ATTRIBUTES(b)   (MOUNTS_NOSUID | MOUNTS_NODEV | ((b)->writable ? 0U : MOUNTS_RDONLY))
-
 static int mounts[LIMIT_BINDS]; /* detached; 0 = not opened yet */
 
 static bool fail(struct confine_error *e, const struct confine_bind *b, int error, const char *remedy,
@@ -55,6 +53,17 @@ static bool check(const struct confine_bind *b, struct confine_error *e) {
     if (b->source[0] != '/') return fail(e, b, 0, "give an absolute path", "the source is no absolute path");
     if (below(b->target, "/proc") || below(b->target, "/dev") || below(b->target, "/sys"))
         return fail(e, b, 0, "choose another target", "nothing may cover /proc, /dev or /sys");
+    return true;
+}
+
+bool binds_same(const struct confine_config *c, struct confine_error *e) {
+    for (size_t i = 0; i < c->bind_count; i++) {
+        const struct confine_bind *b = &c->binds[i];
+        struct stat st;
+        if (strcmp(b->source, b->target) != 0)
+            return fail(e, b, 0, "leave the target out, or use level full", "this level cannot move a path");
+        if (stat(b->source, &st) != 0) return fail(e, b, errno, "bind a path that exists", "stat");
+    }
     return true;
 }
 
@@ -140,7 +149,8 @@ bool binds_open(const struct confine_config *c, struct confine_error *e) {
         const struct confine_bind *b = &c->binds[i];
         if (mounts[i] == 0) mounts[i] = mounts_clone(AT_FDCWD, b->source, true);
         if (mounts[i] < 0) return fail(e, b, errno, "bind a path that exists and that you may read", "open");
-        const struct mounts_attr attr = {.set = ATTRIBUTES(b)};
+        const struct mounts_attr attr = {.set = MOUNTS_NOSUID | (b->writable ? 0U : MOUNTS_RDONLY) |
+                                                (testing_off("bind-nodev") ? 0U : MOUNTS_NODEV)};
         if (mounts_set(mounts[i], true, &attr) != 0) return fail(e, b, errno, "", "setting its attributes");
     }
     return true;

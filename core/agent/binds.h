@@ -16,6 +16,9 @@ bool binds_open(const struct confine_config *c, struct confine_error *e);
 /* Attaches them below the directory root, making what is missing of the targets. */
 bool binds_attach(const struct confine_config *c, int root, struct confine_error *e);
 
+/* Levels without a file system of its own: a bind can only be the right to a path of the host. */
+bool binds_same(const struct confine_config *c, struct confine_error *e);
+
 bool binds_writable(const struct confine_config *c);
 
 #endif

@@ -17,6 +17,7 @@
 #include "agent/namespaces.h"
 #include "agent/privileges.h"
 #include "agent/rawcall.h"
+#include "agent/rawcall.h"
 #include "agent/root.h"
 #include "agent/seccomp.h"
 #include "util/testing.h"
@@ -63,7 +64,7 @@ static bool apply_life(const struct confine_config *c, struct confine_error *e) 
 }
 
 static bool apply_identity(const struct confine_config *c, struct confine_error *e) {
-    if (c->level == CONFINE_FULL && !binds_open(c, e)) return false;
+    if (!(c->level == CONFINE_FULL ? binds_open(c, e) : binds_same(c, e))) return false;
     return namespaces_identity(c, e);
 }
 
@@ -170,7 +171,7 @@ bool confine_apply(const struct confine_config *c, struct confine_error *e) {
     return true;
 }
 
-RAWCALL_CHILD int confine_child(void) {
+RAWCALL_CHILD RAWCALL_CHILD int confine_child(void) {
     return state.dedicated ? 0 : limits_child();
 }
 

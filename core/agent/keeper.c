@@ -51,6 +51,7 @@ static void write_all(int fd, const char *data, size_t len) {
 
 static _Noreturn void fail(const struct confine_error *e) {
     struct buf line = BUF_INIT(KIB(4));
+    signal(SIGPIPE, SIG_IGN);
     if (confine_error_json(e, &line) && buf_putc(&line, '\n'))
         write_all(LOCAL_FD_STATUS, line.data, line.len);
     buf_free(&line);
@@ -76,7 +77,6 @@ void keeper_begin(void) {
     close_from(LOCAL_FD_CLIENT + 1);
     for (int fd = LOCAL_FD_CONFIG; fd <= LOCAL_FD_CLIENT; fd++)
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    signal(SIGPIPE, SIG_IGN);
     (void)setsid(); /* refused only when it leads a session already */
     if (client_gone()) _exit(1);
 }
@@ -192,6 +192,7 @@ void keeper_split(const struct confine_config *c, bool detached) {
         return;
     }
     if (pid < 0) fail(&e);
+    signal(SIGPIPE, SIG_IGN); /* only here: commands would inherit it */
     raise_oom_score(pid);
     if (c->level == CONFINE_FULL && !namespaces_map(pid, &e)) {
         kill(pid, SIGKILL);
@@ -201,7 +202,6 @@ void keeper_split(const struct confine_config *c, bool detached) {
     }
     write_all(go[1], "g", 1);
     /* What only the serving process may hold open, so that its end is seen at the other ends. */
-    close(LOCAL_FD_CONFIG);
     close(LOCAL_FD_ENDPOINT);
     close(LOCAL_FD_STATUS);
     close(go[0]);

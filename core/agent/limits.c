@@ -16,6 +16,7 @@
 
 #include "agent/namespaces.h"
 #include "agent/rawcall.h"
+#include "agent/rawcall.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
@@ -110,7 +111,7 @@ bool limits_prepare(struct confine_error *e) {
     return true;
 }
 
-RAWCALL_CHILD int limits_child(void) {
+RAWCALL_CHILD RAWCALL_CHILD int limits_child(void) {
     for (size_t i = 0; i < table_len; i++) {
         const uint64_t pair[2] = {table[i].soft, table[i].hard};
         long error = raw4(SYS_prlimit64, 0, table[i].resource, (long)pair, 0);
@@ -119,6 +120,6 @@ RAWCALL_CHILD int limits_child(void) {
     if (level == CONFINE_NONE) return 0;
     raw3(SYS_setpriority, PRIO_PROCESS, 0, NICENESS);
     /* Where no pid namespace does it: commands end with the agent. */
-    if (level != CONFINE_FULL) raw6(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
+    if (level != CONFINE_FULL) raw3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
     return 0;
 }

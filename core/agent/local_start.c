@@ -12,7 +12,9 @@
 #include "agent/json_in.h"
 #include "agent/keeper.h"
 #include "agent/localdir.h"
+#include "agent/limits.h"
 #include "agent/serve.h"
+#include "agent/watch.h"
 #include "util/buf.h"
 #include "wire/limits.h"
 #include "wire/names.h"
@@ -226,6 +228,7 @@ void local_start_serve(void) {
         confine_fail(&e, "serve", errno, "", "serving the endpoint: %s", strerror(errno));
         give_up(&e);
     }
+    watch_start(limits_get()->memory);
     struct buf line = BUF_INIT(MIB(1));
     buf_printf(&line, "{\"ready\":true,\"pid\":%d,\"isolation\":", (int)keeper_pid());
     confine_report(&line);

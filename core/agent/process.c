@@ -10,6 +10,7 @@
 
 #include "agent/spawn.h"
 #include "agent/stream.h"
+#include "agent/watch.h"
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/text.h"
@@ -380,6 +381,7 @@ struct process *process_start(struct command *c, bool foreground, const char *ke
     }
     next_number++;
     running_count++;
+    watch_wake();
     tree_highest(next_number);
     p->started_ms = loop_now();
     p->started_wall_ms = clock_wall_ms();

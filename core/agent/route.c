@@ -11,6 +11,7 @@
 #include "agent/escape.h"
 #include "agent/loop.h"
 #include "agent/process.h"
+#include "agent/watch.h"
 #include "agent/turn.h"
 #include "util/testing.h"
 #include "util/text.h"
@@ -67,6 +68,8 @@ static void info(struct exchange *x) {
     confine_report(&json);
     buf_puts(&json, ",\"limits\":");
     confine_report_limits(&json);
+    buf_puts(&json, ",\"usage\":");
+    watch_report(&json);
     buf_printf(&json,
                ",\"idle_ms\":%lld,\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
                (long long)agent.idle_ms, (long long)(loop_now() - agent.started_ms), process_running(),
