@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -18,7 +19,8 @@
 #include "wire/limits.h"
 
 #define TAG_TOP    (UINT64_C(1) << 60)
-#define TAG_STEP   (UINT64_C(1) << 20) /* an agent inside a command marks its own commands within the step */
+#define TAG_NUMBER 30 /* bits of a mark that count commands */
+#define TAG_LEAST  8  /* random bits without which the marks of two agents are too likely the same */
 #define STEP_US    2000                /* of looking at processes, then the loop goes on */
 #define PAUSE_MOST 50
 
@@ -29,7 +31,7 @@ struct seen {
     bool stray; /* came to the agent with a mark that is nobody's */
 };
 
-static uint64_t own_limit, tag_base, tag_step, highest;
+static uint64_t own_limit, tag_base, highest; /* marks are tag_base - number; tag_base 0: there are none */
 static struct tree_op *ops;
 static struct timer step_timer;
 static unsigned pause_ms = 1;
@@ -41,18 +43,23 @@ static uint64_t earliest;
 static struct seen *seen;
 static size_t seen_count, seen_room, seen_at;
 
+/* Marks lie below the limit that the agent itself has, at a random place, so that other agents on the same machine have others, also one
+   that runs inside a command. */
 void tree_init(void) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_RTTIME, &limit) != 0) return;
+    uint64_t random;
+    if (getrlimit(RLIMIT_RTTIME, &limit) != 0 || getrandom(&random, sizeof random, 0) != sizeof random) return;
     own_limit = limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
-    bool nested = own_limit <= TAG_TOP;
-    tag_base = nested ? own_limit : TAG_TOP;
-    tag_step = nested ? 1 : TAG_STEP;
+    uint64_t top = own_limit < TAG_TOP ? own_limit : TAG_TOP;
+    unsigned bits = 0;
+    while (bits < TAG_NUMBER && top >> (bits + TAG_NUMBER + 2) != 0)
+        bits++;
+    if (bits < TAG_LEAST) return;
+    tag_base = top - 1 - ((random & ((UINT64_C(1) << bits) - 1)) << TAG_NUMBER);
 }
 
 uint64_t tree_tag(uint64_t n) {
-    if (testing_off("tree_tag")) return 0;
-    return tag_base / (tag_step == 0 ? 1 : tag_step) > n ? tag_base - n * tag_step : 0;
+    return tag_base == 0 || n >> TAG_NUMBER != 0 || testing_off("tree-tag") ? 0 : tag_base - n;
 }
 
 void tree_highest(uint64_t n) {
@@ -69,9 +76,7 @@ uint64_t tree_clock(void) {
 
 /* The command number that a limit stands for; 0 = none that was given out. */
 static uint64_t number_of(uint64_t hard) {
-    if (tag_step == 0 || hard > tag_base) return 0;
-    uint64_t n = (tag_base - hard) / tag_step;
-    return n <= highest ? n : 0;
+    return tag_base != 0 && hard < tag_base && tag_base - hard <= highest ? tag_base - hard : 0;
 }
 
 static const char *skip_fields(const char *p, int count) {
@@ -241,7 +246,7 @@ static void end_pass(void) {
     for (bool again = true; again;) { /* a done callback may start or cancel others */
         again = false;
         for (struct tree_op *op = ops; op != NULL && !again; op = op->next) {
-            bool once = op->signal != SIGKILL || testing_off("tree_repeat");
+            bool once = op->signal != SIGKILL || testing_off("tree-repeat");
             if (op->passes == 0 || (!once && op->survivor_count > 0 && now < op->deadline)) continue;
             again = true;
             finish(op);
