@@ -54,6 +54,7 @@ static bool make_mounts(uint64_t disk, int *root, int *proc, int *pts, struct co
     char size[32], inodes[32];
     uint64_t files = disk / INODE_SHARE + INODES_LEAST;
     snprintf(size, sizeof size, "%llu", testing_off("disk-limit") ? 0ULL : (unsigned long long)disk);
+    if (testing_off("inode-limit")) files = 0; /* none */
     snprintf(inodes, sizeof inodes, "%llu", (unsigned long long)files);
     const char *const tmpfs[] = {"size", size, "nr_inodes", inodes, "mode", "0755", NULL};
     const char *const devpts[] = {"ptmxmode", "0666", "mode", "0620", NULL};
@@ -162,7 +163,7 @@ static bool fill(const struct confine_config *c, int proc, int pts, struct confi
 
 /* The old root ends under the new one and is taken away: no name and no descriptor leads to it any more. */
 static bool enter(struct confine_error *e) {
-    const struct mounts_attr readonly = {.set = MOUNTS_RDONLY};
+    const struct mounts_attr readonly = {.set = testing_off("root-readonly") ? 0U : MOUNTS_RDONLY};
     if (syscall(SYS_pivot_root, ".", ".") != 0) return fail(e, "changing the root");
     if (syscall(SYS_umount2, ".", DETACH) != 0) return fail(e, "leaving the host's root");
     if (chdir("/") != 0) return fail(e, "entering the root");

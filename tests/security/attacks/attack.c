@@ -145,7 +145,9 @@ static int change_root(char **arg) {
 }
 
 static int make_device(char **arg) {
-    return done(mknod(arg[0], S_IFCHR | 0666, makedev(1, 5)) == 0, "mknod");
+    int ok = mknod(arg[0], S_IFCHR | 0666, makedev(1, 5)) == 0;
+    if (ok) unlink(arg[0]);
+    return done(ok, "mknod");
 }
 
 static int effective_uid(char **arg) {
