@@ -19,9 +19,10 @@
 #include "wire/limits.h"
 
 #define TAG_TOP    (UINT64_C(1) << 60)
-#define TAG_NUMBER 30 /* bits of a mark that count commands */
-#define TAG_LEAST  8  /* random bits without which the marks of two agents are too likely the same */
-#define STEP_US    2000                /* of looking at processes, then the loop goes on */
+#define TAG_NUMBER 30   /* bits of a mark that count commands */
+#define TAG_LEAST  8    /* random bits without which the marks of two agents are too likely the same */
+#define STEP_US    2000 /* of looking at processes, then the loop goes on */
+#define PF_KTHREAD 0x00200000UL /* in the flags of a kernel thread */
 #define PAUSE_MOST 50
 
 struct seen {
@@ -43,12 +44,13 @@ static uint64_t earliest;
 static struct seen *seen;
 static size_t seen_count, seen_room, seen_at;
 
-/* Marks lie below the limit that the agent itself has, at a random place, so that other agents on the same machine have others, also one
-   that runs inside a command. */
+/* Marks lie below the limit that the agent itself has, at a random place, so that other agents on the same
+   machine have others, also one that runs inside a command. */
 void tree_init(void) {
     struct rlimit limit;
     uint64_t random;
-    if (getrlimit(RLIMIT_RTTIME, &limit) != 0 || getrandom(&random, sizeof random, 0) != sizeof random) return;
+    if (getrlimit(RLIMIT_RTTIME, &limit) != 0 || getrandom(&random, sizeof random, 0) != sizeof random)
+        return;
     own_limit = limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
     uint64_t top = own_limit < TAG_TOP ? own_limit : TAG_TOP;
     unsigned bits = 0;
@@ -95,6 +97,9 @@ bool tree_parse_stat(const char *text, struct tree_stat *out) {
     out->parent = (pid_t)strtol(p + 4, &end, 10);
     out->group = (pid_t)strtol(end, &end, 10);
     out->session = (pid_t)strtol(end, &end, 10);
+    strtol(end, &end, 10); /* terminal */
+    strtol(end, &end, 10); /* its foreground group */
+    out->kernel = (strtoul(end, &end, 10) & PF_KTHREAD) != 0;
     p = skip_fields(p + 2, 19); /* field 3 to field 22 */
     if (p == NULL) return false;
     out->started = strtoull(p, &end, 10);
@@ -167,7 +172,7 @@ static void look_at(pid_t pid) {
     if (pid == getpid() || !read_proc(pid, "stat", text, sizeof text) || !tree_parse_stat(text, &stat))
         return;
     if (stat.started < earliest || stat.state == 'Z' || stat.state == 'X') return;
-    if (stat.parent == 2 || pid == 2) return; /* a kernel thread */
+    if (stat.kernel) return;
     struct seen s = {.pid = pid, .parent = stat.parent, .started = stat.started};
     bool stray = false;
     s.op = owner(&s, &stat, &stray);

@@ -51,6 +51,7 @@ uint64_t tree_clock(void);            /* now, as /proc tells when a process bega
 struct tree_stat {
     char state;
     pid_t parent, group, session;
+    bool kernel;      /* a thread of the kernel */
     uint64_t started; /* clock ticks after boot */
 };
 bool tree_parse_stat(const char *text, struct tree_stat *out);
