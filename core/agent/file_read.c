@@ -17,6 +17,7 @@
 #define AT_ONCE KIB(64)
 
 #define UNKNOWN INT64_MAX
+#define WINDOW  MIB(2)
 
 struct reading {
     struct file_op op;
@@ -30,7 +31,8 @@ struct reading {
     bool known;      /* end is what the file has, so Content-Length can be said */
     bool finished;   /* nothing is left to be read */
     bool unchanged;  /* 304 */
-    bool cached;     /* the kernel holds all of it in memory: sendfile will not wait for a disk */
+    int64_t cached;  /* up to here the kernel holds the file in memory: reading it will not wait for a disk */
+    size_t piece;    /* how much is read next */
     char tag[ETAG_SIZE];
     char *data;
     size_t data_len, data_cap;
@@ -60,6 +62,11 @@ static bool open_regular(struct reading *r, struct stat *st) {
     return true;
 }
 
+static void advance(struct reading *r, size_t got) {
+    r->at += (int64_t)got;
+    if (got == 0 || r->at >= r->end) r->finished = true;
+}
+
 /* One read; false on an error other than "nothing now", which ends a file like the end does. */
 static bool read_piece(struct reading *r, size_t want) {
     ssize_t got;
@@ -67,13 +74,8 @@ static bool read_piece(struct reading *r, size_t want) {
         got = pread(r->fd, r->data + r->data_len, want, r->at);
     while (got < 0 && errno == EINTR);
     if (got < 0 && errno != EAGAIN) return file_op_fail(&r->op.error, errno);
-    if (got <= 0) {
-        r->finished = true;
-    } else {
-        r->data_len += (size_t)got;
-        r->at += got;
-        if (r->at >= r->end) r->finished = true;
-    }
+    r->data_len += got > 0 ? (size_t)got : 0;
+    advance(r, got > 0 ? (size_t)got : 0);
     return true;
 }
 
@@ -92,24 +94,23 @@ static size_t piece_size(const struct reading *r, size_t most) {
     return left < (int64_t)most ? (size_t)left : most;
 }
 
-/* Whether every page of the range is in memory. Only the owner is told the truth by mincore; anybody else's
-   file is taken as not cached. */
-static bool is_cached(int fd, const struct stat *st, int64_t from, int64_t to) {
-    if (st->st_uid != geteuid()) return false;
-    unsigned char pages[4096];
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), window = sizeof pages * page;
-    from -= from % (int64_t)page;
-    for (; from < to; from += (int64_t)window) {
-        size_t len = to - from < (int64_t)window ? (size_t)(to - from) : window;
-        void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, from);
-        if (map == MAP_FAILED) return false;
-        bool known = mincore(map, len, pages) == 0;
-        munmap(map, len);
-        if (!known) return false;
-        for (size_t i = 0; i < (len + page - 1) / page; i++)
-            if ((pages[i] & 1) == 0) return false;
-    }
-    return true;
+/* How far from `at` on every page is in memory, at most WINDOW. Only the owner is told the truth by mincore;
+   anybody else's file is taken as not cached. */
+static int64_t cached_until(int fd, int64_t at, int64_t end) {
+    struct stat st;
+    if (fstat(fd, &st) != 0 || st.st_uid != geteuid() || st.st_size < end) return at;
+    unsigned char pages[WINDOW / 4096 + 1];
+    int64_t page = sysconf(_SC_PAGESIZE), from = at - at % page;
+    int64_t to = end - from < (int64_t)WINDOW ? end : from + (int64_t)WINDOW;
+    size_t len = (size_t)(to - from);
+    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, from);
+    if (map == MAP_FAILED) return at;
+    bool known = mincore(map, len, pages) == 0;
+    munmap(map, len);
+    int64_t until = from;
+    for (size_t i = 0; known && until < to && (pages[i] & 1) != 0; i++)
+        until += page;
+    return until < at ? at : until;
 }
 
 static void set_range(struct reading *r, const struct stat *st, bool generated) {
@@ -140,10 +141,6 @@ static void open_work(struct file_op *op) {
     }
     set_range(r, &st, generated);
     if (r->known && r->head) return;
-    if (r->known && (size_t)(r->end - r->at) > AT_ONCE) {
-        r->cached = is_cached(r->fd, &st, r->at, r->end);
-        return;
-    }
     size_t room = piece_size(r, AT_ONCE);
     if (!make_room(r, room > 0 ? room : 1)) return;
     while (!r->finished && r->data_len < room)
@@ -157,38 +154,64 @@ static void open_work(struct file_op *op) {
     }
 }
 
+static void piece_done(struct file_op *op);
+
 static void piece_work(struct file_op *op) {
     struct reading *r = (struct reading *)op;
-    r->data_len = 0;
-    if (make_room(r, LIMIT_FILE_CHUNK)) read_piece(r, piece_size(r, LIMIT_FILE_CHUNK));
+    /* Where the loop reads most of it, this is the look for the next window, not the reading. */
+    size_t want = r->cached >= r->at ? AT_ONCE : LIMIT_FILE_CHUNK;
+    if (make_room(r, want) && read_piece(r, piece_size(r, want)) && r->known)
+        r->cached = cached_until(r->fd, r->at, r->end);
 }
 
-static void next_piece(struct exchange *x);
+/* Sends what was read. False: that was the last of it. */
+static bool send_piece(struct reading *r, char *data, size_t len) {
+    struct exchange *x = r->op.x;
+    /* Once the length was promised, a file that has become shorter can only be answered by losing the
+     * connection. */
+    if (r->op.error.code != WIRE_OK || (r->finished && r->known && r->at < r->end)) {
+        exchange_abort(x);
+        return false;
+    }
+    struct iovec part = {.iov_base = data, .iov_len = len};
+    exchange_send(x, &part, 1);
+    if (r->finished) exchange_end(x);
+    return !r->finished;
+}
+
+/* Reads what is in memory right here, into a buffer that stays in the processor's cache: for a reader that
+   keeps up this is faster than sendfile, which handles each page, and than a worker. After WINDOW bytes a
+   worker looks again, so others get their turn. */
+static void next_pieces(struct exchange *x) {
+    static char piece[LIMIT_FILE_CHUNK];
+    struct reading *r = x->ctx;
+    if (r->op.running || r->finished) return;
+    while (exchange_pending(x) < EXCHANGE_LOW) {
+        if (r->at >= r->cached) {
+            file_op_run(&r->op, piece_work, piece_done);
+            return;
+        }
+        ssize_t got = pread(r->fd, piece, piece_size(r, r->piece), r->at);
+        if (got < 0) {
+            exchange_abort(x);
+            return;
+        }
+        advance(r, (size_t)got);
+        if (!send_piece(r, piece, (size_t)got)) return;
+        /* A reader that does not keep up gets little at a time, so that little of it waits in memory. */
+        r->piece = exchange_pending(x) > 0 ? AT_ONCE : 2 * r->piece;
+        if (r->piece > sizeof piece) r->piece = sizeof piece;
+    }
+}
 
 static void piece_done(struct file_op *op) {
     struct reading *r = (struct reading *)op;
-    struct exchange *x = op->x;
-    /* Once the length was promised, a file that has become shorter can only be answered by losing the
-     * connection. */
-    if (op->error.code != WIRE_OK || (r->finished && r->known && r->at < r->end)) {
-        exchange_abort(x);
-        return;
-    }
-    if (r->data_len > 0) {
-        struct iovec part = {.iov_base = r->data, .iov_len = r->data_len};
-        exchange_send(x, &part, 1);
-    }
-    if (op->x == NULL) return; /* the send found the peer gone */
-    if (r->finished) {
-        exchange_end(x);
-    } else if (exchange_pending(x) <= EXCHANGE_LOW) {
-        next_piece(x);
-    }
-}
-
-static void next_piece(struct exchange *x) {
-    struct reading *r = x->ctx;
-    if (!r->op.running && !r->finished) file_op_run(&r->op, piece_work, piece_done);
+    bool more = send_piece(r, r->data, r->data_len);
+    /* A slow reader's connection holds what it has not taken; there is no need for a second copy here. */
+    free(r->data);
+    r->data = NULL;
+    r->data_len = r->data_cap = 0;
+    if (more && op->x != NULL) next_pieces(op->x);
 }
 
 static void open_done(struct file_op *op) {
@@ -214,20 +237,7 @@ static void open_done(struct file_op *op) {
         exchange_end(x);
         return;
     }
-    if (r->cached) {
-        /* The descriptor of its own keeps the last close, which may have blocks to free, off the loop. */
-        int fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0);
-        if (fd >= 0) {
-            r->finished = true;
-            exchange_sendfile(x, fd, r->at, r->end - r->at);
-            return;
-        }
-    }
-    if (r->finished || r->data_len > 0) {
-        piece_done(op);
-    } else {
-        next_piece(x);
-    }
+    piece_done(op);
 }
 
 void file_read_start(struct exchange *x) {
@@ -240,10 +250,11 @@ void file_read_start(struct exchange *x) {
     r->fd = -1;
     r->offset = offset;
     r->length = length;
+    r->piece = AT_ONCE;
     r->bounded = bounded > 0;
     r->head = exchange_is_head(x);
     if (!file_op_field(x, "If-Match", &r->if_match) || !file_op_field(x, "If-None-Match", &r->if_none_match))
         return;
-    x->on_drain = next_piece;
+    x->on_drain = next_pieces;
     file_op_run(&r->op, open_work, open_done);
 }

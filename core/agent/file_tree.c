@@ -31,6 +31,8 @@ static void delete_release(struct file_op *op) {
     file_remove_free(d->remove);
     if (d->directory >= 0) close(d->directory);
     free(d->if_match);
+    *d = (struct deleting){.op = d->op, .directory = -1};
+    op->held = false;
 }
 
 static bool refused(struct file_error *e, int error, const char *left) {
@@ -81,25 +83,28 @@ static void delete_begin(struct deleting *d) {
     etag_unlock(place);
 }
 
-static void delete_work(struct file_op *op) {
-    struct deleting *d = (struct deleting *)op;
-    op->held = true;
-    if (d->remove == NULL) {
-        delete_begin(d);
-        if (d->remove == NULL) return;
-    }
+static void delete_tree(struct deleting *d) {
     struct buf left = BUF_INIT(4 * LIMIT_PATH);
-    switch (file_remove_some(d->remove, clock_us() + (testing_off("files-slices") ? 3600000000 : SLICE_US), &left)) {
+    int64_t slice = testing_off("files-slices") ? INT64_MAX / 2 : SLICE_US;
+    switch (file_remove_some(d->remove, clock_us() + slice, &left)) {
     case FILE_REMOVED:
         break;
     case FILE_REMOVE_MORE:
-        op->again = true;
+        d->op.again = true;
         break;
     case FILE_REMOVE_FAILED:
-        refused(&op->error, errno, left.data != NULL ? left.data : "a part");
+        refused(&d->op.error, errno, left.data != NULL ? left.data : "a part");
         break;
     }
     buf_free(&left);
+}
+
+static void delete_work(struct file_op *op) {
+    struct deleting *d = (struct deleting *)op;
+    op->held = true;
+    if (d->remove == NULL) delete_begin(d);
+    if (d->remove != NULL) delete_tree(d);
+    if (!op->again) delete_release(op);
 }
 
 static void delete_done(struct file_op *op) {
