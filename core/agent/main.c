@@ -12,6 +12,7 @@
 #include "agent/loop.h"
 #include "agent/serve.h"
 #include "agent/workers.h"
+#include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
@@ -57,6 +58,7 @@ static uint64_t env_number(const char *name, uint64_t least, uint64_t most, uint
  * shows that memory. */
 static void take_environment(void) {
     size_t n = 0, kept = 0;
+    bool scrub = !testing_off("scrub-token");
     while (environ[n] != NULL)
         n++;
     char **copy = calloc(n + 1, sizeof *copy);
@@ -70,7 +72,7 @@ static void take_environment(void) {
         if ((secret && environ[i][sizeof ENV_TOKEN] != '\0' && agent.token == NULL) ||
             (!secret && copy[kept - 1] == NULL))
             fail("%s%s", "out of memory", "");
-        memset(environ[i], 0, len);
+        if (scrub) memset(environ[i], 0, len);
     }
     environ = agent.env = copy;
 }
