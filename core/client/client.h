@@ -23,7 +23,6 @@ struct sbx_client {
     sbx_log_level log_level;
     char key_name[33]; /* of client keys: "<key_name>.<number>" */
     uint64_t key_last;
-    struct op *ops;
     struct sbx_sandbox *sandboxes; /* those with a handle, a process or an op */
 };
 

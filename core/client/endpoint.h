@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "client/error.h"
+
 enum endpoint_kind {
     ENDPOINT_URL,  /* url: "http://127.0.0.1:49983", with the path that stands before /v1 if there is one */
     ENDPOINT_UNIX, /* path: of the socket */
@@ -30,5 +32,15 @@ struct endpoint {
     char *token_header;
     unsigned features;
 };
+
+/* Copies the strings. path NULL for URL and CONTROL, url NULL for UNIX and CONTROL. On failure there is
+ * nothing to free. */
+sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,
+                         int control_fd, const char *token, unsigned features, sbx_error *err);
+void endpoint_free(struct endpoint *endpoint); /* wipes the token; does not close control_fd */
+
+const char *endpoint_where(const struct endpoint *endpoint); /* for messages */
+bool endpoint_is_local(const struct endpoint *endpoint);     /* this machine: no proxy in between */
+int endpoint_connect(const struct endpoint *endpoint);       /* CONTROL: a new connection; -1 = not now */
 
 #endif

@@ -51,12 +51,13 @@ struct io {
     pthread_t thread;
     pthread_cond_t thread_cond;
     void (*hold)(void *owner);    /* the thread keeps the owner alive while it drives */
-    void (*release)(void *owner); /* without the lock; may destroy the io from its own thread */
+    bool (*release)(void *owner); /* without the lock; true: it was the last, and the io is destroyed */
     void *owner;
 };
 
 bool io_init(struct io *io, sbx_error *err);
-void io_destroy(struct io *io); /* without the lock; ends the thread */
+void io_stop(struct io *io);    /* without the lock: ends the thread (which may be the caller) */
+void io_destroy(struct io *io); /* without the lock, after io_stop */
 
 void io_lock(struct io *io);
 void io_unlock(struct io *io);

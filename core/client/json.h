@@ -32,6 +32,10 @@ int64_t json_int(const struct json *object, const char *name,
                  int64_t otherwise); /* numbers beyond 2^53 are clamped */
 uint64_t json_uint(const struct json *object, const char *name, uint64_t otherwise);
 
+/* Appends the bytes of the string member `name` of the object in text, which json_parse accepts; NUL bytes
+ * included. */
+bool json_unescape_member(const char *text, size_t len, const char *name, struct buf *out);
+
 /* Writing: `"text"` with what JSON escapes; bytes of 0x80 and above are copied as they are. */
 bool json_put(struct buf *out, const char *text, size_t len);
 bool json_put_text(struct buf *out, const char *text); /* NUL-terminated; NULL = null */

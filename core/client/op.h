@@ -8,6 +8,11 @@
 
 struct sbx_client;
 struct request;
+struct op;
+
+struct op_link { /* in a list whose head is a struct op pointer */
+    struct op *next, *prev;
+};
 
 struct op {
     struct sbx_client *client;   /* kept alive */
@@ -19,22 +24,25 @@ struct op {
        ended. Requests of the op (request.h) have been stopped already. May be NULL. */
     void (*end)(struct op *op, sbx_status status);
     void *ctx;
-    /* The rest belongs to op.c and request.c. */
+    /* The rest belongs to op.c, cancel.c, queue.c and request.c. */
     struct request *requests;
-    struct op *next, *prev;               /* in the client's list */
-    struct op *cancel_next, *cancel_prev; /* in the token's list */
-    sbx_cancel *cancel;
+    struct op_link in_sandbox, in_cancel, in_queue, in_process;
+    bool listed; /* in its sandbox's list */
+    struct sbx_cancel *cancel;
     struct sbx_queue *queue;
     struct completion *completion; /* made beforehand: completing cannot fail */
     struct io_timer timer;
     struct io_waiter waiter;
+    int64_t timeout_ms;
     bool ended;
+    bool handed_over; /* the public function has returned SBX_PENDING: the op frees itself */
 };
 
 /* Checks call, makes the op, arms its deadline. On SBX_OK the client's lock is held until op_finish. sandbox
-   may be NULL; when it is dead this fails with SBX_ERROR_AGENT (unless dead_too). */
+   may be NULL; when it is dead this fails with SBX_ERROR_AGENT. */
 sbx_status op_begin(struct op **out, struct sbx_client *client, struct sbx_sandbox *sandbox, const char *name,
                     const sbx_call *call, int64_t default_timeout_ms, sbx_error *err);
+/* Likewise, for calls that a dead sandbox does not fail. */
 sbx_status op_begin_dead_too(struct op **out, struct sbx_client *client, struct sbx_sandbox *sandbox,
                              const char *name, const sbx_call *call, int64_t default_timeout_ms,
                              sbx_error *err);
@@ -50,7 +58,8 @@ void op_fail_memory(struct op *op);
    out may be NULL when the call has no result. */
 sbx_status op_finish(struct op *op, sbx_completion *out, sbx_error *err);
 
-/* Fails every op of the sandbox. Lock held. */
-void op_fail_all(struct sbx_client *client, struct sbx_sandbox *sandbox, const sbx_error *error);
+/* Lists by one of the links, given as its offset in struct op. */
+void op_list_add(struct op **head, struct op *op, size_t link);
+void op_list_remove(struct op **head, struct op *op, size_t link);
 
 #endif

@@ -27,6 +27,9 @@ struct request_spec {
     unsigned needs;             /* endpoint features; missing ones fail the op with SBX_ERROR_UNSUPPORTED */
     bool repeatable; /* sending it twice is the same as once: a lost reply repeats it. Else the op fails with
                         SBX_ERROR_UNKNOWN_OUTCOME. */
+    /* Not NULL: the request starts a command. It carries a client key where the peer honours keys (written
+       here, "" elsewhere), and is repeatable there. Has room for 64 bytes; lives as long as ctx. */
+    char *key;
     int64_t silence_ms; /* the longest wait for any byte of the answer; 0 = 45 s; -1 = no limit but the op's
                            deadline */
     size_t max_reply;   /* bytes kept of the body; 0 = 1 MiB; more fails the op with SBX_ERROR_TOO_LARGE */
@@ -44,7 +47,13 @@ struct request_spec {
 /* Starts it; a failure to start fails the op (so: nothing may touch the op after this, unless it ended). */
 struct request *request_start(struct op *op, const struct request_spec *spec);
 void request_cancel(struct request *request); /* no callback afterwards */
+void request_stop_all(struct op *op);         /* for op.c */
 void request_resume(struct request *request); /* after on_data paused */
+
+/* The longest silence of a living peer. */
+int64_t request_silence_ms(void);
+/* Milliseconds to wait before the attempt-th repetition (from 1). */
+int64_t request_backoff_ms(unsigned attempt);
 
 /* Builds "route?name=value&…" with percent-encoding: the first pair gets '?', the others '&'. */
 bool request_query(struct buf *target, const char *name, const char *value);

@@ -19,6 +19,7 @@ struct sbx_sandbox {
     bool detached; /* goes on when the handle is freed */
     bool dead;     /* calls fail with death */
     sbx_error death;
+    struct op *ops;                /* under way */
     struct sbx_process *processes; /* those with a handle or a stream */
     struct sbx_sandbox *next, *prev;
 };

@@ -69,12 +69,6 @@ struct transfer_spec {
 struct transport *transport_new(struct sbx_client *client, sbx_error *err);
 void transport_free(struct transport *transport); /* no transfer may be left */
 
-/* Fills an endpoint (strings are copied). path NULL for URL and CONTROL, url NULL for UNIX and CONTROL. */
-sbx_status transport_endpoint(struct endpoint *out, enum endpoint_kind kind, const char *url,
-                              const char *path, int control_fd, const char *token, unsigned features,
-                              sbx_error *err);
-void transport_endpoint_free(struct endpoint *endpoint); /* wipes the token; does not close control_fd */
-
 /* No callback is called before this returns. */
 struct transfer *transport_start(struct transport *transport, const struct transfer_spec *spec,
                                  sbx_error *err);

@@ -1,0 +1,128 @@
+#include "client/endpoint.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "wire/names.h"
+
+static bool copy_string(char **out, const char *text) {
+    *out = strdup(text);
+    return *out != NULL;
+}
+
+static bool name_it(struct endpoint *out, const char *url, const char *path) {
+    static atomic_ulong counter;
+    char unique[64];
+    if (out->kind == ENDPOINT_URL) {
+        if (!copy_string(&out->url, url)) return false;
+        for (size_t len = strlen(url); len > 0 && out->url[len - 1] == '/'; len--)
+            out->url[len - 1] = '\0';
+        return true;
+    }
+    /* A host name of its own: libcurl looks for a used connection by host name first. */
+    unsigned long number = atomic_fetch_add(&counter, 1);
+    snprintf(unique, sizeof unique, "http://s%lu.invalid", number);
+    if (!copy_string(&out->url, unique)) return false;
+    snprintf(unique, sizeof unique, "/hfsandbox/%lu", number);
+    return copy_string(&out->path, out->kind == ENDPOINT_UNIX ? path : unique);
+}
+
+static bool set_token(struct endpoint *out, const char *token) {
+    size_t room = strlen(HEADER_TOKEN ": ") + strlen(token) + 1;
+    out->token_header = malloc(room);
+    if (out->token_header == NULL || !copy_string(&out->token, token)) return false;
+    snprintf(out->token_header, room, HEADER_TOKEN ": %s", token);
+    return true;
+}
+
+sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,
+                         int control_fd, const char *token, unsigned features, sbx_error *err) {
+    memset(out, 0, sizeof *out);
+    out->kind = kind;
+    out->control_fd = control_fd;
+    out->features = features;
+    for (const char *c = token; c != NULL && *c != '\0'; c++) {
+        if (*c <= ' ' || *c == 0x7f) {
+            return error_set(err, SBX_ERROR_INVALID,
+                             "the token has a space, a control character or a byte that is not ASCII in it");
+        }
+    }
+    if (name_it(out, url, path) && (token == NULL || *token == '\0' || set_token(out, token))) return SBX_OK;
+    endpoint_free(out);
+    return error_memory(err);
+}
+
+static void wipe(char *text) {
+    if (text != NULL) explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+void endpoint_free(struct endpoint *endpoint) {
+    free(endpoint->url);
+    free(endpoint->path);
+    wipe(endpoint->token);
+    wipe(endpoint->token_header);
+    memset(endpoint, 0, sizeof *endpoint);
+    endpoint->control_fd = -1;
+}
+
+const char *endpoint_where(const struct endpoint *endpoint) {
+    switch (endpoint->kind) {
+    case ENDPOINT_URL:
+        return endpoint->url;
+    case ENDPOINT_UNIX:
+        return endpoint->path;
+    case ENDPOINT_CONTROL:
+        break;
+    }
+    return "the sandbox's agent";
+}
+
+bool endpoint_is_local(const struct endpoint *endpoint) {
+    if (endpoint->kind != ENDPOINT_URL) return true;
+    const char *host = strstr(endpoint->url, "://");
+    if (host == NULL) return false;
+    host += 3;
+    size_t len = strcspn(host, ":/");
+    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
+           (len == 9 && strncasecmp(host, "localhost", 9) == 0);
+}
+
+/* One byte with a descriptor. */
+static bool pass(int control_fd, int fd) {
+    char byte = 0;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    memset(&control, 0, sizeof control);
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof control.space};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof(int));
+    return sendmsg(control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+}
+
+int endpoint_connect(const struct endpoint *endpoint) {
+    int pair[2];
+    if (endpoint->control_fd < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        return -1;
+    }
+    bool passed = pass(endpoint->control_fd, pair[1]);
+    close(pair[1]);
+    if (passed) return pair[0];
+    close(pair[0]);
+    return -1;
+}

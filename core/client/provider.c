@@ -1,0 +1,12 @@
+#include "client/provider.h"
+
+#include <string.h>
+
+static const struct provider *const providers[] = {&provider_local};
+
+const struct provider *provider_find(const char *name) {
+    for (size_t i = 0; i < sizeof providers / sizeof *providers; i++) {
+        if (strcmp(providers[i]->name, name) == 0) return providers[i];
+    }
+    return NULL;
+}
