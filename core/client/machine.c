@@ -196,9 +196,9 @@ struct sbx_sandbox *machine_sandbox(struct machine *m, unsigned features, sbx_er
         return NULL;
     }
     if (m->detached)
-        status = transport_endpoint(&endpoint, ENDPOINT_UNIX, NULL, path, -1, m->record.token, features, err);
+        status = endpoint_make(&endpoint, ENDPOINT_UNIX, NULL, path, -1, m->record.token, features, err);
     else
-        status = transport_endpoint(&endpoint, ENDPOINT_CONTROL, NULL, NULL, m->child.control,
+        status = endpoint_make(&endpoint, ENDPOINT_CONTROL, NULL, NULL, m->child.control,
                                     m->record.token, features, err);
     if (status != SBX_OK) return NULL;
     m->sandbox = sandbox_new(m->client, &provider_local, m, m->record.id, &endpoint);
