@@ -1,11 +1,13 @@
 #include "client/endpoint.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "wire/names.h"
@@ -94,7 +96,7 @@ bool endpoint_is_local(const struct endpoint *endpoint) {
 }
 
 /* One byte with a descriptor. */
-static bool pass(int control_fd, int fd) {
+static void pass(int control_fd, int fd) {
     char byte = 0;
     struct iovec part = {.iov_base = &byte, .iov_len = 1};
     union {
@@ -111,18 +113,39 @@ static bool pass(int control_fd, int fd) {
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &fd, sizeof(int));
-    return sendmsg(control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+    /* When it fails the connection is closed, which libcurl notices as any lost connection. */
+    ssize_t sent = sendmsg(control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent;
 }
 
-int endpoint_connect(const struct endpoint *endpoint) {
-    int pair[2];
-    if (endpoint->control_fd < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+/* The name is the kernel's choice, in the abstract namespace, and lives for a moment: nothing is left in the
+ * file system. */
+int endpoint_listen(struct sockaddr *name, socklen_t *len, size_t room) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t got = sizeof address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    bool ok = bind(fd, (struct sockaddr *)&address, sizeof address.sun_family) == 0 && listen(fd, 4) == 0 &&
+              getsockname(fd, (struct sockaddr *)&address, &got) == 0 && got <= room;
+    if (!ok) {
+        close(fd);
         return -1;
     }
-    bool passed = pass(endpoint->control_fd, pair[1]);
-    close(pair[1]);
-    if (passed) return pair[0];
-    close(pair[0]);
-    return -1;
+    memcpy(name, &address, got);
+    *len = got;
+    return fd;
+}
+
+bool endpoint_hand_over(const struct endpoint *endpoint, int listener) {
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) return errno != EAGAIN;
+        struct ucred peer;
+        socklen_t len = sizeof peer;
+        /* Others could see the name. */
+        bool own = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == getpid();
+        if (own && endpoint->control_fd >= 0) pass(endpoint->control_fd, fd);
+        close(fd);
+        if (own) return true;
+    }
 }

@@ -70,7 +70,7 @@ void sandbox_died(struct sbx_sandbox *sandbox, const char *format, ...) {
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
     sandbox->dead = true;
-    error_set(&sandbox->death, SBX_ERROR_AGENT, "sandbox %s: %s", sandbox->id, reason);
+    error_set(&sandbox->death, SBX_ERROR_AGENT, "%s", reason);
     log_event(sandbox->client, SBX_LOG_INFO, "sandbox.ended", "id", sandbox->id, NULL);
     sandbox_hold(sandbox);
     while (sandbox->ops != NULL)
@@ -219,7 +219,7 @@ void sbx_sandbox_free(sbx_sandbox *sandbox) {
     client_release(client);
 }
 
-/* Puts "id", "provider" and "detached" in front of what the agent says. */
+/* Puts "id" (where it is missing), "provider" and "detached" in front of what the agent says. */
 static void informed(struct op *op, struct request_reply *reply, void *ctx) {
     (void)ctx;
     struct sbx_sandbox *sandbox = op->sandbox;
@@ -227,6 +227,7 @@ static void informed(struct op *op, struct request_reply *reply, void *ctx) {
     struct json *value = json_parse(text, reply->body->len);
     bool ok = json_is_object(value);
     bool empty = json_first(value) == NULL;
+    bool named = json_get(value, "id") != NULL;
     json_free(value);
     const char *rest = ok ? strchr(text, '{') : NULL;
     if (rest == NULL) {
@@ -234,9 +235,13 @@ static void informed(struct op *op, struct request_reply *reply, void *ctx) {
         return;
     }
     struct buf out = BUF_INIT(reply->body->len + strlen(sandbox->id) * 6 + 256);
-    buf_puts(&out, "{\"id\":");
-    json_put_text(&out, sandbox->id);
-    buf_puts(&out, ",\"provider\":");
+    buf_putc(&out, '{');
+    if (!named) {
+        buf_puts(&out, "\"id\":");
+        json_put_text(&out, sandbox->id);
+        buf_putc(&out, ',');
+    }
+    buf_puts(&out, "\"provider\":");
     json_put_text(&out, sandbox->provider != NULL ? sandbox->provider->name : NULL);
     buf_puts(&out, sandbox->detached ? ",\"detached\":true" : ",\"detached\":false");
     if (!empty) buf_putc(&out, ',');

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client/client.h"
 #include "client/log.h"
@@ -26,6 +28,7 @@ struct transport {
     struct io_timer kick;  /* deferred work */
     bool inside;           /* libcurl is on the stack: it refuses most calls from its own callbacks */
     bool again;            /* there is deferred work */
+    bool connecting;       /* some transfer has a listener */
     size_t tls;            /* transfers over TLS */
     struct transfer *transfers;
     CURL *pool[POOL_MAX];
@@ -46,6 +49,7 @@ struct transfer {
     bool paused, resume;
     bool stopped, silent;
     bool tls;
+    int listener; /* for a connection to an attached agent, until it is handed over; -1 = none */
     int64_t started_us;
     int64_t heard_ms; /* when something last moved */
     struct io_timer silence;
@@ -200,15 +204,16 @@ static size_t on_read(char *into, size_t size, size_t count, void *ctx) {
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
     struct transfer *t = ctx;
-    if (t->spec.endpoint->kind == ENDPOINT_CONTROL) return endpoint_connect(t->spec.endpoint);
+    if (t->spec.endpoint->kind == ENDPOINT_CONTROL) {
+        socklen_t len;
+        if (t->listener >= 0) close(t->listener);
+        /* libcurl gives room for any address. */
+        t->listener = endpoint_listen(&address->addr, &len, sizeof(struct sockaddr_storage));
+        if (t->listener < 0) return CURL_SOCKET_BAD;
+        address->addrlen = len;
+        t->transport->connecting = true;
+    }
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-static int set_socket(void *ctx, curl_socket_t fd, curlsocktype purpose) {
-    (void)fd;
-    (void)purpose;
-    const struct transfer *t = ctx;
-    return t->spec.endpoint->kind == ENDPOINT_CONTROL ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
 /* ---- Handles */
@@ -238,7 +243,6 @@ static CURL *new_handle(void) {
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, set_socket);
     return easy;
 }
 
@@ -329,7 +333,6 @@ static bool set_up(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_READDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
-    curl_easy_setopt(t->easy, CURLOPT_SOCKOPTDATA, t);
     t->tls = strncmp(endpoint->url, "https:", 6) == 0;
     return true;
 }
@@ -357,6 +360,7 @@ static void detach(struct transfer *t) {
         transport->inside = before;
         if (t->tls) transport->tls--;
     }
+    if (t->listener >= 0) close(t->listener);
     unlink_transfer(t);
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
     give_handle(transport, t->easy);
@@ -498,7 +502,21 @@ static void reap_finished(struct transport *transport) {
     }
 }
 
+static void hand_over(struct transport *transport) {
+    transport->connecting = false;
+    for (struct transfer *t = transport->transfers; t != NULL; t = t->next) {
+        if (t->listener < 0) continue;
+        if (endpoint_hand_over(t->spec.endpoint, t->listener)) {
+            close(t->listener);
+            t->listener = -1;
+        } else {
+            transport->connecting = true;
+        }
+    }
+}
+
 static void settle(struct transport *transport) {
+    if (transport->connecting) hand_over(transport);
     reap_finished(transport);
     while (transport->again) {
         run_deferred(transport);
@@ -541,6 +559,7 @@ struct transfer *transport_start(struct transport *transport, const struct trans
     }
     t->transport = transport;
     t->easy = easy;
+    t->listener = -1;
     t->spec = *spec;
     t->spec.target = NULL;
     memset(t->spec.headers, 0, sizeof t->spec.headers);
