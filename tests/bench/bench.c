@@ -114,7 +114,7 @@ static const char *number(char *out, size_t size, double value) {
 
 void bench_row(const struct bench_row *row) {
     static bool headed;
-    char value[32], base[32], ratio[32] = "", goal[48] = "", limit[32];
+    char value[32], base[32], ratio[32] = "", goal[80] = "", limit[32];
     double measured = row->ratio ? row->value / row->baseline_value : row->value;
     bool reached =
         row->kind == GOAL_NONE || (row->kind == GOAL_AT_MOST ? measured <= row->goal : measured >= row->goal);

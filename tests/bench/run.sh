@@ -10,5 +10,5 @@ case "${1:-}" in
 *) build=$1 && shift ;;
 esac
 cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DSBX_BUILD_TESTS=OFF -DSBX_BUILD_BENCH=ON >/dev/null
-cmake --build "$build" --parallel >"$build/bench.log" 2>&1 || { cat "$build/bench.log" >&2; exit 2; }
+cmake --build "$build" --parallel 2 >"$build/bench.log" 2>&1 || { cat "$build/bench.log" >&2; exit 2; }
 exec "$build/bin/bench" "$@"
