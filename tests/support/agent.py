@@ -202,9 +202,9 @@ class Agent:
                 raise AssertionError(f"{method} {target}: {response}")
             yield from (streams.frame_events if frames else streams.ndjson_events)(pieces)
 
-    def run(self, cmd, frames=True, headers=(), timeout=raw_http.TIMEOUT, **body):
-        """POST exec, read to its end."""
-        return streams.Output(self.events("POST", "/v1/exec", {"cmd": cmd, **body}, frames, headers, timeout))
+    def run(self, cmd, frames=True, headers=(), wait=raw_http.TIMEOUT, **body):
+        """POST exec, read to its end. wait: the most seconds of silence; everything else goes into the body, timeout for example."""
+        return streams.Output(self.events("POST", "/v1/exec", {"cmd": cmd, **body}, frames, headers, wait))
 
     def start_process(self, cmd, headers=(), **body):
         """POST processes: {"id","pid",...}."""
