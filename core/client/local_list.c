@@ -39,11 +39,13 @@ static bool look(int runtime, const char *id, struct found *f) {
         f->running = f->keeper >= 0 || record_alive(dir);
         return true;
     }
+    if (status == SBX_ERROR_NOT_FOUND) {
+        record_clean(runtime, id); /* does nothing to one that lives */
+        return false;
+    }
     memcpy(f->record.id, id, RECORD_ID_SIZE);
     f->running = record_alive(dir);
-    if (status != SBX_ERROR_NOT_FOUND) return true;
-    if (!f->running) record_clean(runtime, id);
-    return false;
+    return true;
 }
 
 static sbx_status walk(struct sbx_client *client, visit *visitor, void *ctx, sbx_error *err) {
@@ -88,6 +90,7 @@ void local_list(struct op *op) {
         return;
     }
     bool ok = true;
+    machine_look(op->client);
     const struct machines *all = op->client->provider_data;
     for (const struct machine *m = all->first; ok && m != NULL; m = m->next)
         if (m->sandbox != NULL && !m->detached && !m->ended) {

@@ -23,7 +23,6 @@
 
 #define KILL_GRACE 2000 /* between SIGTERM and SIGKILL */
 #define FREE_WAIT  4    /* the longest that giving a handle back waits for the end */
-#define LAST_WAIT  2000 /* the same, when no thread can be had to wait in the background */
 
 static void on_ended(void *ctx, unsigned events);
 static void on_status(void *ctx, unsigned events);
@@ -84,7 +83,7 @@ sbx_status machine_start(struct machine *m, const char *agent, const struct buf 
     int error = errno;
     unwatch(m);
     local_spawn_signal(m->child.pidfd, SIGKILL);
-    local_spawn_wait(&m->child, LAST_WAIT, NULL);
+    local_spawn_wait(&m->child, KILL_GRACE, NULL);
     return error_system(err, error, "waiting for the sandbox's agent");
 }
 
@@ -310,17 +309,28 @@ static void on_ended(void *ctx, unsigned events) {
     if (confirm(m, 0, &how)) machine_confirmed(m, how);
 }
 
+void machine_end_now(struct machine *m) {
+    if (m->ended) return;
+    local_spawn_signal(m->child.pidfd, SIGTERM);
+    if (!confirm(m, KILL_GRACE, NULL)) {
+        local_spawn_signal(m->child.pidfd, SIGKILL);
+        confirm(m, KILL_GRACE, NULL);
+    }
+    m->ended = true;
+    clean(m);
+}
+
 void machine_abandon(struct machine *m) {
     m->sandbox = NULL;
     if (!m->ended) {
         machine_kill(m, NULL);
-        if (!confirm(m, FREE_WAIT, NULL)) {
+        if (confirm(m, FREE_WAIT, NULL)) {
+            clean(m);
+        } else {
             m->background = m->background || io_background(&m->client->io, 1);
             if (m->background) return;
-            local_spawn_signal(m->child.pidfd, SIGKILL);
-            if (!confirm(m, LAST_WAIT, NULL)) return;
+            machine_end_now(m);
         }
-        clean(m);
     }
     machine_free(m);
 }
@@ -336,6 +346,15 @@ void machine_let_go(struct machine *m) {
     m->runtime = NULL;
     scope_close(&m->dir);
     m->dir = -1;
+}
+
+void machine_look(struct sbx_client *client) {
+    struct machines *all = client->provider_data;
+    for (struct machine *m = all->first, *next; m != NULL; m = next) {
+        next = m->next;
+        if (!m->ended && m->creating == NULL && m->child.pidfd >= 0) on_ended(m, IO_READ);
+    }
+    machine_orphan(-1);
 }
 
 /* ------------------------------------------------------------ Orphans */

@@ -29,11 +29,14 @@ static sbx_status client_new(struct sbx_client *client, sbx_error *err) {
 
 static void client_free(struct sbx_client *client) {
     struct machines *all = client->provider_data;
-    if (all == NULL) return;
     while (all->first != NULL) {
         struct machine *m = all->first;
-        /* Only children that run detached are left here. */
-        machine_orphan(steal_fd(&m->child.pidfd));
+        /* Attached ones are still here only when their end took longer than giving the handle back may wait.
+         */
+        if (m->detached)
+            machine_orphan(steal_fd(&m->child.pidfd));
+        else
+            machine_end_now(m);
         machine_free(m);
     }
     free(all);
@@ -70,7 +73,7 @@ static sbx_status prepare(struct machine *m, const sbx_sandbox_options *options,
 }
 
 static void create(struct op *op, const sbx_sandbox_options *options) {
-    machine_orphan(-1);
+    machine_look(op->client);
     sbx_error error = {.code = SBX_OK};
     if (local_config_check(options, &error) != SBX_OK) {
         op_fail(op, &error);

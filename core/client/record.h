@@ -24,8 +24,8 @@ bool record_new_id(char id[RECORD_ID_SIZE]); /* false: no random numbers */
 bool record_id_ok(const char *id); /* the form alone; ids come from outside and become parts of paths */
 
 /* The runtime directory: option, $XDG_RUNTIME_DIR/hfsandbox, or /tmp/hfsandbox-<uid>, made with mode 0700
-   where it is missing. One that another user owns or may enter is refused. *path is the caller's (absolute),
-   the descriptor too; -1 with *err. */
+   (root: 0711) where it is missing. One that another user owns or may enter is refused. *path is the caller's
+   (absolute), the descriptor too; -1 with *err. */
 int record_runtime(char **path, const char *option, sbx_error *err);
 
 /* The directory of one sandbox. NOT_FOUND when there is none. */

@@ -73,6 +73,7 @@ static bool empty_second(struct lift *l, const char *name) {
 
 bool rmtree_contents(int dir_fd) {
     struct lift l = {.top = dir_fd, .number = 0};
+    (void)!fchmod(dir_fd, 0700);
     for (;;) {
         DIR *dir = open_dir(dir_fd, ".");
         if (dir == NULL) return false;

@@ -15,7 +15,9 @@ use this module run in a Python of their own:
     sbx.start_script(text, ...)  a subprocess.Popen with pipes
 """
 import ctypes
+import functools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -37,22 +39,19 @@ STDOUT, STDERR, GAP, EXIT = 1, 2, 3, 4
 
 # ---------------------------------------------------------------- Running scripts
 
-def _asan():
+@functools.cache
+def _sanitizer():
     """The sanitizer's library that the build needs loaded first, or None."""
-    try:
-        return _asan.found
-    except AttributeError:
-        listing = subprocess.run(["ldd", str(LIBRARY)], capture_output=True, text=True).stdout
-        lines = [line.split("=>")[1].split()[0] for line in listing.splitlines() if "libasan" in line or "libtsan" in line]
-        _asan.found = lines[0] if lines else None
-        return _asan.found
+    listing = subprocess.run(["ldd", str(LIBRARY)], capture_output=True, text=True).stdout
+    found = re.search(r"/\S*lib[at]san\S*", listing)
+    return found.group() if found else None
 
 
 def environment(**extra):
     """Of a program that loads the library by dlopen: extra values of None remove a variable."""
     env = dict(os.environ, SBX_BUILD=str(BUILD), PYTHONPATH=str(SUPPORT), PYTHONDONTWRITEBYTECODE="1")
-    if _asan():
-        env["LD_PRELOAD"] = _asan()
+    if _sanitizer():
+        env["LD_PRELOAD"] = _sanitizer()
         # Python itself never frees everything.
         env["ASAN_OPTIONS"] = "detect_leaks=0:verify_asan_link_order=0:" + env.get("ASAN_OPTIONS", "")
     for name, value in extra.items():
@@ -223,13 +222,13 @@ class _Library:
     """Loaded at the first use, so that a test file can import this module where the library cannot be loaded."""
 
     def __getattr__(self, name):
-        if self.__dict__.get("loaded") is None:
-            loaded = ctypes.CDLL(str(LIBRARY), use_errno=True)
-            for short, (result, *arguments) in _SIGNATURES.items():
-                function = getattr(loaded, "sbx_" + short)
-                function.restype, function.argtypes = result, arguments
-            self.__dict__["loaded"] = loaded
-        return getattr(self.__dict__["loaded"], name)
+        if name == "_loaded":
+            self._loaded = ctypes.CDLL(str(LIBRARY), use_errno=True)
+            return self._loaded
+        function = getattr(self._loaded, name)
+        function.restype, *function.argtypes = _SIGNATURES[name.removeprefix("sbx_")]
+        setattr(self, name, function)
+        return function
 
 
 lib = _Library()

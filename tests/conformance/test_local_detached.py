@@ -1,0 +1,178 @@
+"""Detached sandboxes: found, used, killed and reaped by other processes; their records are private and hostile ones do no harm."""
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sbx
+
+DO = """
+import sbx, sys, json
+client = sbx.Client(runtime_dir=sys.argv[1])
+box = None
+for line in sys.argv[2:]:
+    try:
+        value = eval(line)
+        if isinstance(value, sbx.Sandbox):
+            box = value
+            value = box.id
+        print(json.dumps(value))
+    except sbx.Error as e:
+        print(json.dumps([e.name, e.message]))
+"""
+
+
+@pytest.fixture
+def runtime(tmp_path):
+    path = tmp_path / "r"
+    path.mkdir(mode=0o700)
+    yield path
+    do(path, "client.reap()")
+    assert os.listdir(path) == []
+
+
+def do(runtime, *lines, **env):
+    return [json.loads(line) for line in sbx.script(DO, runtime, *lines, env=env).stdout.splitlines()]
+
+
+def keeper_of(runtime, id):
+    return json.loads((runtime / id / "record.json").read_text())["pid"]
+
+
+def test_outlives_its_client_and_is_used_by_others(runtime):
+    (id, out) = do(runtime, "client.create(detached=1)", "box.run('echo one > f; cat f').out.decode()")
+    assert out == "one\n"
+    entry = runtime / id
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o700
+    assert stat.S_IMODE((entry / "sock").stat().st_mode) == 0o600 and stat.S_IMODE((entry / "record.json").stat().st_mode) == 0o600
+    (rows, connected, again) = do(runtime, "client.list()", f"client.connect('{id}')", "box.run('cat f').out.decode()")
+    assert [(row["id"], row["running"], row["detached"]) for row in rows] == [(id, True, True)] and connected == id and again == "one\n"
+    assert rows[0]["pid"] == keeper_of(runtime, id)
+    assert do(runtime, f"client.connect('{id}')", "box.kill()", "box.kill()", "client.list()") == [id, None, None, []]
+    (name, _), = do(runtime, f"client.connect('{id}')")
+    assert name == "ERROR_NOT_FOUND"
+
+
+def test_token_is_not_shown(runtime):
+    (id,) = do(runtime, "client.create(detached=1)")
+    token = json.loads((runtime / id / "record.json").read_text())["token"]
+    shown = subprocess.run(["sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"],
+                           capture_output=True).stdout
+    assert token.encode() not in shown
+
+
+def test_hostile_ids_are_refused(runtime, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    for id in ("../outside", "local-0123456789ab/../../outside", "/etc", "", "local-", "local-0123456789AB", "local-0123456789abc", "x" * 300):
+        (name, message), = do(runtime, f"client.connect({id!r})")
+        assert name in ("ERROR_INVALID", "ERROR_NOT_FOUND"), (id, message)
+    (name, _), = do(runtime, "client.connect('local-0123456789ab')")
+    assert name == "ERROR_NOT_FOUND"
+
+
+def forge(runtime, id="local-0123456789ab", **changes):
+    entry = runtime / id
+    entry.mkdir(mode=0o700)
+    record = {"id": id, "token": "t", "version": "0.1.0", "pid": 2, "start_time": 1, "created_at_ms": 1, **changes}
+    path = entry / "record.json"
+    path.write_text(json.dumps(record))
+    path.chmod(0o600)
+    return id
+
+
+def test_stale_records_are_shown_and_reaped(runtime):
+    id = forge(runtime, pid=4194300)
+    assert do(runtime, "[(r['id'], r['running']) for r in client.list()]", "client.reap(10**12)", "client.list()") == [[[id, False]], 1, []]
+
+
+def test_directories_without_record_are_cleaned_by_list(runtime):
+    entry = runtime / "local-00000000000a"
+    entry.mkdir(mode=0o700)
+    (entry / "home" / "a" / "b").mkdir(parents=True)
+    (entry / "home" / "link").symlink_to("/etc")
+    assert do(runtime, "client.list()") == [[]]
+    assert not entry.exists() and Path("/etc/passwd").exists()
+
+
+def test_record_of_a_reused_pid_harms_nobody(runtime):
+    """A record whose process number belongs to somebody else by now."""
+    for off, survives in (("", True), ("keeper-identity", False)):
+        victim = subprocess.Popen(["sleep", "60"])
+        try:
+            forge(runtime, pid=victim.pid, start_time=12345)
+            do(runtime, "client.reap()", SBX_TEST_OFF=off)
+            assert (victim.poll() is None) == survives, off or "the protection is on"
+        finally:
+            victim.kill()
+            victim.wait()
+        do(runtime, "client.reap()")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"id":"other"}', '{"id":"local-0123456789ab","pid":-1}', "x" * 10000])
+def test_damaged_records_are_reaped(runtime, content):
+    id = forge(runtime)
+    (runtime / id / "record.json").write_text(content)
+    assert do(runtime, "[(r['id'], r['running']) for r in client.list()]", f"client.connect('{id}')[0:0]", "client.reap()")[::2] == [[[id, False]], 1]
+
+
+def test_record_that_others_may_read_is_not_used(runtime):
+    (id,) = do(runtime, "client.create(detached=1)")
+    record = runtime / id / "record.json"
+    record.chmod(0o644)
+    (name, _), = do(runtime, f"client.connect('{id}')")
+    assert name == "ERROR_DENIED"
+    record.chmod(0o600)
+    assert do(runtime, f"client.connect('{id}')") == [id]
+
+
+def test_reap_ends_only_the_old(runtime):
+    (id,) = do(runtime, "client.create(detached=1)")
+    assert do(runtime, "client.reap(3600000)", f"client.connect('{id}')", "client.reap(0)", "client.list()") == [0, id, 1, []]
+
+
+def test_keeper_that_was_killed_leaves_nothing_running(runtime):
+    (id, pid) = do(runtime, "client.create(detached=1)", "box.start('sleep 1000', background=1).pid")
+    os.kill(keeper_of(runtime, id), 9)
+    sbx.wait_until(lambda: do(runtime, "[r['running'] for r in client.list()]") == [[False]], what="the end being noticed")
+    (name, message), = do(runtime, f"client.connect('{id}')")
+    assert name == "ERROR_NOT_FOUND" and id in message
+    assert do(runtime, "client.reap()", "client.list()") == [1, []]
+
+
+def test_long_runtime_directory(tmp_path):
+    runtime = tmp_path / ("x" * 60) / ("y" * 60)
+    runtime.mkdir(parents=True)
+    runtime.chmod(0o700)
+    (id, out) = do(runtime, "client.create(detached=1)", "box.run('echo hi').out.decode()")
+    assert out == "hi\n"
+    assert do(runtime, f"client.connect('{id}')", "box.run('echo again').out.decode()", "box.kill()", "client.list()") == [id, "again\n", None, []]
+
+
+def test_idle_timer_ends_it(runtime):
+    (id,) = do(runtime, "client.create(detached=1, idle_timeout_ms=300)")
+    sbx.wait_until(lambda: not (runtime / id).exists(), what="the end by the idle timer")
+
+
+def test_many_processes_at_once(runtime):
+    text = """
+import sbx, sys
+client = sbx.Client(runtime_dir=sys.argv[1])
+for turn in range(4):
+    try:
+        box = client.create(detached=1)
+        client.list()
+        other = client.connect(box.id)
+        other.run("true")
+        client.reap() if turn % 2 else other.kill()
+    except sbx.Error as e:
+        # Another process may reap ours at any moment; everything else would be a defect.
+        assert e.name in ("ERROR_NOT_FOUND", "ERROR_AGENT", "ERROR_CONNECTION", "ERROR_UNKNOWN_OUTCOME", "ERROR_SYSTEM"), e
+"""
+    running = [sbx.start_script(text, runtime) for _ in range(4)]
+    for process in running:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
