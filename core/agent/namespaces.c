@@ -77,9 +77,31 @@ bool namespaces_explain_proc(struct confine_error *e, int error) {
         "mounting /proc: %s", strerror(error));
 }
 
+/* Root of a container may have few ids; its root is an ordinary user then, seen from outside. */
+static bool have_id(const char *map, uint64_t id) {
+    char text[4096];
+    cleanup_fd int fd = open(map, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0) return false;
+    text[n] = '\0';
+    for (char *line = text; *line != '\0';) {
+        uint64_t first = strtoull(line, &line, 10);
+        strtoull(line, &line, 10);
+        uint64_t count = strtoull(line, &line, 10);
+        if (id >= first && id - first < count) return true;
+        line += strspn(line, "\n");
+    }
+    return false;
+}
+
 uid_t namespaces_outside(void) {
-    if (geteuid() != 0 || testing_off("uid")) return geteuid();
-    return OUTSIDE_FIRST + 2 * (uid_t)keeper_pid();
+    static uid_t outside = (uid_t)-1;
+    if (outside != (uid_t)-1) return outside;
+    outside = OUTSIDE_FIRST + 2 * (uid_t)keeper_pid();
+    if (geteuid() != 0 || testing_off("uid") || !have_id("/proc/self/uid_map", outside) ||
+        !have_id("/proc/self/gid_map", outside))
+        outside = geteuid();
+    return outside;
 }
 
 pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine_error *e) {
@@ -88,8 +110,8 @@ pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine
     if (!testing_off("pid-namespace")) flags |= CLONE_NEWPID;
     if (!testing_off("ipc-namespace")) flags |= CLONE_NEWIPC;
     if (!c->host_network && !testing_off("net-namespace")) flags |= CLONE_NEWNET;
-    /* Ids that nothing maps would make the groups of root survive inside. */
-    if (geteuid() == 0 && setgroups(0, NULL) != 0) {
+    /* The groups of root would stay with the sandbox, as groups that nothing maps. */
+    if (namespaces_outside() != geteuid() && setgroups(0, NULL) != 0) {
         namespaces_explain(e, "identity", errno, "dropping the groups of root");
         return -1;
     }
@@ -109,7 +131,8 @@ bool namespaces_map(pid_t child, struct confine_error *e) {
     char uid[64], gid[64];
     unsigned outside = namespaces_outside();
     snprintf(uid, sizeof uid, "%u %u 1", (unsigned)NAMESPACES_UID, outside);
-    snprintf(gid, sizeof gid, "%u %u 1", (unsigned)NAMESPACES_UID, geteuid() == 0 ? outside : getegid());
+    snprintf(gid, sizeof gid, "%u %u 1", (unsigned)NAMESPACES_UID,
+             outside != geteuid() ? outside : getegid());
     if (!write_proc(child, "setgroups", "deny") || !write_proc(child, "uid_map", uid) ||
         !write_proc(child, "gid_map", gid))
         return namespaces_explain(e, "identity", errno, "mapping the sandbox's uid");
@@ -124,7 +147,7 @@ bool namespaces_identity(const struct confine_config *c, struct confine_error *e
     if (c->level == CONFINE_FULL) {
         if (!become(NAMESPACES_UID))
             return namespaces_explain(e, "identity", errno, "becoming the sandbox's user");
-    } else if (geteuid() == 0 && !testing_off("uid")) {
+    } else if (namespaces_outside() != geteuid()) {
         uid_t outside = namespaces_outside();
         if (setgroups(0, NULL) != 0 || !become(outside))
             return confine_fail(e, "identity", errno,

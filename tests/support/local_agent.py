@@ -82,13 +82,14 @@ def alive(pid):
 
 class LocalAgent(Agent):
     def __init__(self, off="", level="full", network="none", binds=(), limits=None, user=None, directory=None, detached=False,
-                 env=None, cwd=None, hostname=None, idle_ms=None, static=False, commands_env=None, wrap=(), client_fd=None):
+                 env=None, cwd=None, hostname=None, idle_ms=None, static=False, commands_env=None, wrap=(), name="hfsandbox-agent"):
+        """name: its argv[0], by which it is found among all processes."""
         token = secrets.token_hex(16)
         super().__init__(off=off, env={"ASAN_OPTIONS": LEAK_OPTIONS, **(env or {})}, token=token, static=static, cwd="/")
         if user is not None:
             wrap = (*wrap, "/usr/bin/setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups")
         self.wrap = list(wrap)
-        self.detached, self.client_fd, self.control = detached, client_fd, None
+        self.detached, self.name, self.control = detached, name, None
         self._made = None
         if directory is None and (level != "full" or detached):
             self._made = tempfile.mkdtemp(prefix="sbx-local-")  # its parent: the keeper makes and removes the directory itself
@@ -112,7 +113,7 @@ class LocalAgent(Agent):
         status_read, status_write = os.pipe()
         self.status = os.fdopen(lift(status_read), "rb")
         status_write = lift(status_write)
-        client = lift(os.pidfd_open(os.getpid()) if self.client_fd is None else os.dup(self.client_fd))
+        client = lift(os.pidfd_open(os.getpid()))
         self.stderr_file = tempfile.TemporaryFile()
         moves = [(config, 3), (status_write, 5), (client, 6), (lift(os.open("/dev/null", os.O_RDWR)), 0),
                  (lift(os.dup(self.stderr_file.fileno())), 2)]
@@ -120,8 +121,9 @@ class LocalAgent(Agent):
         if not self.detached:
             self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             moves.append((lift(theirs.detach()), 4))
-        command = self.wrap + [str(program(self.static)), "--local"]
-        self.pid = os.posix_spawn(command[0], command, self.env, file_actions=[(os.POSIX_SPAWN_DUP2, *m) for m in moves], setsid=True)
+        command = self.wrap + [str(program(self.static)) if self.wrap else self.name, "--local"]
+        self.pid = os.posix_spawn(self.wrap[0] if self.wrap else program(self.static), command, self.env, setsid=True,
+                                  file_actions=[(os.POSIX_SPAWN_DUP2, *move) for move in moves])
         for fd, _ in moves:
             os.close(fd)
         self.pidfd = os.pidfd_open(self.pid)
@@ -136,10 +138,14 @@ class LocalAgent(Agent):
             self.finish()
             raise StartError({**self.ready, "stderr": self.stderr})
         if self.detached:
-            record = Path(self.directory, "record.json")
-            record.with_suffix(".new").write_text("{}")
-            record.with_suffix(".new").rename(record)
+            self.commit()
         return self
+
+    def commit(self):
+        """Detached: from here on it outlives its client."""
+        record = Path(self.directory, "record.json")
+        record.with_suffix(".new").write_text("{}")
+        record.with_suffix(".new").rename(record)
 
     def gone(self, timeout=20):
         """Waits for the keeper's end; its exit status as waitid says."""
@@ -175,14 +181,7 @@ class LocalAgent(Agent):
             assert not check or not left, left
         assert not REPORTS.search(self.stderr), self.stderr
 
-    @property
-    def pid(self):
-        """Of the keeper."""
-        return self._pid
-
-    @pid.setter
-    def pid(self, value):
-        self._pid = value
+    pid = None  # of the keeper
 
     @property
     def serving(self):

@@ -270,6 +270,13 @@ static int forks(char **arg) {
     return done(made == count, "fork");
 }
 
+/* As many as there can be, all of which try to become more. */
+static int fork_bomb(char **arg) {
+    (void)arg;
+    for (;;)
+        fork();
+}
+
 /* N processes, each of which touches MIB of memory of its KIND (private, shared, memfd), and then all wait
  * for input to end. */
 static int fill(const char *kind, size_t bytes) {
@@ -316,8 +323,11 @@ static int memory(char **arg) {
 static int disk(char **arg) {
     static char block[1 << 20];
     int fd = open(arg[0], O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    for (int i = atoi(arg[1]); i > 0; i--)
-        if (write(fd, block, sizeof block) != (ssize_t)sizeof block) return done(0, "write");
+    for (size_t left = (size_t)atoi(arg[1]) << 20; fd >= 0 && left > 0;) {
+        ssize_t n = write(fd, block, left < sizeof block ? left : sizeof block);
+        if (n < 0) return done(0, "write");
+        left -= (size_t)n;
+    }
     return done(fd >= 0, "write");
 }
 
@@ -369,6 +379,7 @@ static const struct {
     {"userfaultfd", make_faultfd},
     {"personality", set_personality},
     {"forks", forks},
+    {"fork-bomb", fork_bomb},
     {"memory", memory},
     {"disk", disk},
     {"empty-files", empty_files},

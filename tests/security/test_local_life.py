@@ -1,0 +1,287 @@
+# ctest: timeout=600
+"""How a local sandbox ends: with its client, with its keeper, with its serving process, by SIGTERM or by its idle timer, and each time
+with everything that belongs to it: processes, mounts, directory, socket."""
+import fcntl
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from agent import program, wait_until
+from local_agent import USER, LocalAgent, StartError, alive, descendants, processes
+
+ROOT = os.geteuid() == 0
+LEVELS = ["full", "landlock", "none"]
+
+
+class Traces:
+    """What sandboxes of this test may leave: processes by a mark in their command line, mounts, directories."""
+
+    def __init__(self):
+        self.mark = f"hfsandbox-agent-{os.getpid()}-{time.monotonic_ns()}"
+        self.seconds = str(10_000_000 + time.monotonic_ns() % 1_000_000)  # of a sleep, as the mark of a command
+        self.mounts = self._mounts()
+        self.dir = tempfile.mkdtemp(prefix="sbx-life-")
+        os.chmod(self.dir, 0o777)
+
+    @staticmethod
+    def _mounts():
+        return Path("/proc/self/mountinfo").read_text()
+
+    def running(self):
+        marks = (self.mark.encode(), self.seconds.encode())
+        return [pid for pid, entry in processes().items() if any(mark in entry[3] for mark in marks) and alive(pid)]
+
+    def assert_none(self):
+        wait_until(lambda: not self.running(), what="the end of all processes")
+        wait_until(lambda: not os.listdir(self.dir), timeout=5, what="the removal of the directory")
+        assert self._mounts() == self.mounts
+        os.rmdir(self.dir)
+
+
+@pytest.fixture
+def traces():
+    t = Traces()
+    yield t
+    for pid in t.running():
+        os.kill(pid, signal.SIGKILL)
+    subprocess.run(["rm", "-rf", t.dir], check=True)
+
+
+def make(traces, level="full", detached=False, **more):
+    directory = None if level == "full" and not detached else os.path.join(traces.dir, "sandbox")
+    return LocalAgent(level=level, directory=directory, detached=detached, name=traces.mark, **more)
+
+
+def litter(agent, traces):
+    """Processes that are hard to find: in other sessions, orphaned, ignoring signals."""
+    agent.run(f"trap '' TERM HUP; setsid sleep {traces.seconds} & (setsid sleep {traces.seconds} &) & sleep {traces.seconds} & echo",
+              end="exit")
+
+
+def as_client(work, user=None):
+    """Runs work in a process of its own, which is the client; the caller kills it. Returns its pid and a pipe that work may write to."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            if user is not None:
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+            work(write)
+            while True:
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(write)
+    return pid, read
+
+
+def kill_client(pid, read):
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(read)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("detached", [False, True], ids=["attached", "detached"])
+@pytest.mark.parametrize("user", [None, USER] if ROOT else [None])
+def test_client_killed_while_it_creates(traces, level, detached, user):
+    """At 24 moments between the start of the agent and a little after its ready line."""
+    for step in range(24):
+        def work(pipe):
+            agent = make(traces, level, detached, static=True)
+            agent.spawn()
+            os.write(pipe, b"s")
+            agent.status.readline()
+            os.write(pipe, b"r")
+
+        pid, read = as_client(work, user)
+        assert os.read(read, 1) == b"s"
+        time.sleep(step * 0.0004)
+        kill_client(pid, read)
+        wait_until(lambda: not traces.running(), what=f"the end after step {step}")
+        wait_until(lambda: not os.listdir(traces.dir), timeout=5, what=f"the removal of the directory after step {step}")
+    traces.assert_none()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_client_killed_in_use(traces, level):
+    def work(pipe):
+        agent = make(traces, level, static=True).start()
+        litter(agent, traces)
+        os.write(pipe, b"r")
+        agent.run(f"sleep {traces.seconds}")
+
+    pid, read = as_client(work)
+    assert os.read(read, 1) == b"r"
+    wait_until(lambda: len(traces.running()) >= 5, what="the commands")
+    kill_client(pid, read)
+    traces.assert_none()
+
+
+def test_client_killed_without_the_keeper_watching(traces):
+    """The control: who is not watched is not noticed. Detached, so that no socket tells of the client's end either."""
+    def work(pipe):
+        agent = make(traces, detached=True, off="client-watch")
+        agent.spawn()
+        agent.status.readline()
+        os.write(pipe, b"r")
+
+    pid, read = as_client(work)
+    assert os.read(read, 1) == b"r"
+    kill_client(pid, read)
+    time.sleep(1)
+    assert len(traces.running()) == 2 and os.listdir(traces.dir)
+
+
+def test_client_ends_before_the_agent_runs(traces):
+    """Its pidfd is all that is left of it by then."""
+    gone = subprocess.Popen(["true"])
+    pidfd = os.pidfd_open(gone.pid)
+    gone.wait()
+    read, write = os.pipe()
+    shell = f'exec 3</dev/null 4</dev/null 5>&{write} 6<&{pidfd}; exec "$0" --local'
+    subprocess.run(["sh", "-c", shell, str(program(True))], pass_fds=[write, pidfd], timeout=10)
+    os.close(write)
+    assert os.read(read, 10) == b""
+    traces.assert_none()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_sigterm_to_the_keeper(traces, level):
+    agent = make(traces, level).start()
+    litter(agent, traces)
+    assert len(traces.running()) >= 4
+    agent.kill()
+    assert agent.gone() == 0
+    assert not traces.running() and not os.listdir(traces.dir)  # its exit is the confirmation
+    traces.assert_none()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_serving_process_killed(traces, level):
+    agent = make(traces, level).start()
+    litter(agent, traces)
+    os.kill(agent.serving, signal.SIGKILL)
+    assert agent.gone() == 128 + signal.SIGKILL
+    traces.assert_none()
+
+
+def test_keeper_killed(traces):
+    agent = make(traces).start()
+    litter(agent, traces)
+    agent.kill(signal.SIGKILL)
+    agent.gone()
+    traces.assert_none()
+
+
+def test_keeper_killed_without_the_death_signal(traces):
+    """Detached, so that no socket tells the agent; the control of the test above."""
+    agent = make(traces, detached=True, off="death-signal").start()
+    serving = agent.serving
+    agent.kill(signal.SIGKILL)
+    agent.gone()
+    time.sleep(1)
+    assert alive(serving)
+
+
+def test_keeper_killed_at_level_landlock(traces):
+    """The commands that the agent started end with it; what these left behind is found only while the keeper lives."""
+    agent = make(traces, "landlock").start()
+    agent.start_process(f"exec sleep {traces.seconds}")
+    agent.kill(signal.SIGKILL)
+    agent.gone()
+    wait_until(lambda: not traces.running(), what="the end of all processes")
+
+
+def test_control_socket_closed(traces):
+    agent = make(traces).start()
+    agent.start_process(f"sleep {traces.seconds}")
+    agent.control.close()
+    assert agent.gone() == 0
+    traces.assert_none()
+
+
+@pytest.mark.parametrize("user", [None, USER] if ROOT else [None])
+def test_detached(traces, user):
+    def work(pipe):
+        make(traces, detached=True, static=True).start()
+        os.write(pipe, b"r")
+
+    pid, read = as_client(work, user)
+    assert os.read(read, 1) == b"r"
+    kill_client(pid, read)
+    time.sleep(0.3)
+    keepers = [pid for pid in traces.running() if descendants(pid)]
+    directory = os.path.join(traces.dir, "sandbox")
+    assert len(keepers) == 1 and sorted(os.listdir(directory)) == ["record.json", "sock"]
+    assert os.stat(directory).st_mode & 0o777 == 0o700 and os.stat(directory + "/sock").st_mode & 0o077 == 0
+    lock = os.open(directory, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # so others see that it lives
+    os.close(lock)
+    os.kill(keepers[0], signal.SIGTERM)
+    traces.assert_none()
+
+
+def test_detached_is_reached_and_ends_by_its_idle_timer(traces):
+    agent = make(traces, detached=True, idle_ms=400).start()
+    assert agent.run("echo reached").stdout == b"reached\n"
+    assert agent.gone() == 0
+    traces.assert_none()
+
+
+# ---- Starts that fail say why
+
+def refused(**options):
+    with pytest.raises(StartError) as caught:
+        LocalAgent(**options).start()
+    return caught.value.answer
+
+
+def test_binds_that_cannot_be():
+    answer = refused(binds=[("/nonexistent/x", "/work")])
+    assert answer["step"] == "binds" and "/nonexistent/x" in answer["error"] and answer["errno"] == 2, answer
+    for target in ("/proc", "/dev/shm", "/", "relative", "/a/../b", "/proc/self"):
+        answer = refused(binds=[("/usr", target)])
+        assert answer["step"] == "binds" and target in answer["error"] and answer["remedy"], answer
+    answer = refused(binds=[("/usr", "/usr/nonexistent")])
+    assert answer["step"] == "binds" and answer["remedy"], answer
+    answer = refused(level="landlock", binds=[("/usr", "/elsewhere")])
+    assert answer["step"] == "binds" and "level" in answer["error"], answer
+
+
+def test_user_namespaces_forbidden_by_sysctl():
+    answer = refused(wrap=["/usr/bin/unshare", "-Ur", "sh", "-c",
+                           'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" "$@"'])
+    assert answer["step"] == "namespaces", answer
+    assert "user.max_user_namespaces" in answer["remedy"] and '"landlock"' in answer["remedy"], answer
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root to mask /proc as containers do")
+def test_masked_proc():
+    answer = refused(wrap=["/usr/bin/unshare", "-m", "sh", "-c", 'mount --bind /dev/null /proc/keys; exec "$0" "$@"'])
+    assert answer["step"] == "root" and "systempaths=unconfined" in answer["remedy"], answer
+
+
+def test_inside_of_a_sandbox():
+    """Where a seccomp filter forbids user namespaces, the error says so."""
+    config = '{"token":"t","level":"full","network":"none"}'
+    script = (f"cp /agent/hfsandbox-agent a; echo '{config}' > config; mkfifo client; (sleep 5 > client &)\n"
+              "./a --local 3<config 4</dev/null 5>status 6<client; cat status")
+    with LocalAgent(binds=[(program(True).parent, "/agent")]) as agent:
+        said = agent.run(script).stdout.decode()
+    assert '"step":"namespaces"' in said and "seccomp" in said and "landlock" in said, said
+
+
+def test_root_of_a_user_namespace_without_other_ids():
+    """Rootless containers: their root has no uid to give to a sandbox but its own."""
+    with LocalAgent(wrap=["/usr/bin/unshare", "-Ur"]) as agent:
+        assert agent.run("id -u").stdout == b"1000\n"
+        assert all(agent.steps().values())
