@@ -24,7 +24,7 @@ enum endpoint_feature { /* of names.h */
 struct endpoint {
     enum endpoint_kind kind;
     char *url;  /* without a slash at its end. UNIX and CONTROL: "http://<unique>.invalid", made by
-                   transport_endpoint */
+                   endpoint_make */
     char *path; /* UNIX: the socket. CONTROL: a unique name that keeps libcurl's pool of connections apart */
     int control_fd; /* CONTROL: owned by the provider, open as long as the endpoint is used; -1 = closed:
                        connecting fails */

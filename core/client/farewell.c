@@ -125,7 +125,7 @@ static void send_kill(void *ctx) {
         t.fresh = true;
     }
     f->attempts++;
-    f->transfer = transport_start(f->sandbox->client->transport, &t, NULL);
+    f->transfer = transfer_start(f->sandbox->client, &t, NULL);
     if (f->transfer == NULL) end(f);
 }
 
@@ -151,7 +151,7 @@ static void send_start(void *ctx) {
                               .ctx = f};
     f->attempts++;
     buf_clear(&f->reply);
-    f->transfer = transport_start(f->sandbox->client->transport, &t, NULL);
+    f->transfer = transfer_start(f->sandbox->client, &t, NULL);
     if (f->transfer == NULL) end(f);
 }
 

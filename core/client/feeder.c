@@ -85,7 +85,7 @@ static void send_it(void *ctx) {
     sbx_error error;
     f->attempts++;
     buf_clear(&f->reply);
-    f->transfer = transport_start(f->sandbox->client->transport, &t, &error);
+    f->transfer = transfer_start(f->sandbox->client, &t, &error);
     if (f->transfer == NULL) end(f, &error);
 }
 

@@ -15,7 +15,6 @@
 #include "client/json.h"
 #include "client/log.h"
 #include "client/provider.h"
-#include "client/transport.h"
 #include "util/clock.h"
 #include "util/scope.h"
 #include "wire/limits.h"
@@ -197,8 +196,8 @@ struct sbx_sandbox *machine_sandbox(struct machine *m, unsigned features, sbx_er
     if (m->detached)
         status = endpoint_make(&endpoint, ENDPOINT_UNIX, NULL, path, -1, m->record.token, features, err);
     else
-        status = endpoint_make(&endpoint, ENDPOINT_CONTROL, NULL, NULL, m->child.control,
-                                    m->record.token, features, err);
+        status = endpoint_make(&endpoint, ENDPOINT_CONTROL, NULL, NULL, m->child.control, m->record.token,
+                               features, err);
     if (status != SBX_OK) return NULL;
     m->sandbox = sandbox_new(m->client, &provider_local, m, m->record.id, &endpoint);
     if (m->sandbox == NULL)

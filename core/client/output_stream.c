@@ -327,7 +327,7 @@ static bool connect_it(struct stream *s) {
         snprintf(key, sizeof key, HEADER_KEY ": %s", s->key);
         t.headers[0] = key;
     }
-    s->transfer = transport_start(s->sandbox->client->transport, &t, &s->error);
+    s->transfer = transfer_start(s->sandbox->client, &t, &s->error);
     buf_free(&target);
     return s->transfer != NULL;
 }

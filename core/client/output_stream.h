@@ -5,7 +5,7 @@
 
 #include "client/error.h"
 #include "client/stream_event.h"
-#include "client/transport.h"
+#include "client/transfer.h"
 
 struct stream;
 struct sbx_sandbox;

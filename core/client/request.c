@@ -258,7 +258,7 @@ static struct request *send_it(struct request *r) {
     r->good = false;
     buf_clear(&r->body);
     r->body.max = r->spec.max_reply != 0 ? r->spec.max_reply : REPLY_MAX;
-    r->transfer = transport_start(r->op->client->transport, &t, &r->error);
+    r->transfer = transfer_start(r->op->client, &t, &r->error);
     if (r->transfer != NULL) return r;
     fail(r, &r->error);
     return NULL;

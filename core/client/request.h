@@ -3,7 +3,7 @@
 #define CLIENT_REQUEST_H
 
 #include "client/op.h"
-#include "client/transport.h"
+#include "client/transfer.h"
 #include "util/buf.h"
 
 struct request_reply {
@@ -23,7 +23,7 @@ struct request_spec {
     const void *body;       /* borrowed until the op ends */
     uint64_t body_len;
     size_t (*read)(void *ctx, char *into,
-                   size_t len); /* as in transport.h; a request with it is not repeated */
+                   size_t len); /* as in transfer.h; a request with it is not repeated */
     unsigned needs;             /* endpoint features; missing ones fail the op with SBX_ERROR_UNSUPPORTED */
     bool repeatable; /* sending it twice is the same as once: a lost reply repeats it. Else the op fails with
                         SBX_ERROR_UNKNOWN_OUTCOME. */

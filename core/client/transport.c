@@ -5,56 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "client/client.h"
-#include "client/log.h"
 #include "client/sigpipe.h"
+#include "client/transfer_step.h"
 #include "util/clock.h"
 #include "util/testing.h"
 
-#define POOL_MAX        32 /* idle libcurl handles kept */
 #define CONNECTIONS_MAX 512L
 #define CONNECT_MS      10000L
-#define HEAD_MAX        (256 * 1024)
 #define BUFFER_SIZE     (512L * 1024)
-
-struct transport {
-    struct sbx_client *client;
-    CURLM *multi;
-    struct io_timer timer; /* libcurl's */
-    struct io_timer kick;  /* deferred work */
-    bool inside;           /* libcurl is on the stack: it refuses most calls from its own callbacks */
-    bool again;            /* there is deferred work */
-    bool connecting;       /* some transfer has a listener */
-    size_t tls;            /* transfers over TLS */
-    struct transfer *transfers;
-    CURL *pool[POOL_MAX];
-    size_t pooled;
-};
-
-struct transfer {
-    struct transport *transport;
-    struct transfer *next, *prev;
-    struct transfer_spec spec; /* target and headers are not used any more */
-    CURL *easy;
-    struct curl_slist *headers;
-    struct transfer_head head;
-    size_t head_bytes;
-    bool head_done;
-    bool added;    /* libcurl has it */
-    bool canceled; /* to be removed; no callback any more */
-    bool paused, resume;
-    bool stopped, silent;
-    bool tls;
-    int listener; /* for a connection to an attached agent, until it is handed over; -1 = none */
-    int64_t started_us;
-    int64_t heard_ms; /* when something last moved */
-    struct io_timer silence;
-    char reason[CURL_ERROR_SIZE];
-};
 
 struct watched_socket {
     struct io_watch watch;
@@ -113,92 +75,30 @@ static void timer_fired(void *ctx) {
 
 /* ---- Callbacks of one transfer */
 
-static void take_header(struct transfer_head *head, const char *name, size_t name_len, const char *value,
-                        size_t value_len) {
-    char *into = NULL;
-    size_t room = 0;
-    if (name_len == 4 && strncasecmp(name, "ETag", 4) == 0) {
-        into = head->etag, room = sizeof head->etag;
-    } else if (name_len == 12 && strncasecmp(name, "Content-Type", 12) == 0) {
-        into = head->content_type, room = sizeof head->content_type;
-    }
-    if (into == NULL || value_len >= room) return;
-    memcpy(into, value, value_len);
-    into[value_len] = '\0';
-}
-
-static bool head_complete(struct transfer *t) {
-    curl_off_t length = -1;
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    t->head.length = (int64_t)length;
-    t->head_done = true;
-    if (t->spec.on_head == NULL || t->spec.on_head(t->spec.ctx, &t->head)) return true;
-    t->stopped = true;
-    return false;
-}
-
 static size_t on_header(char *line, size_t size, size_t count, void *ctx) {
     struct transfer *t = ctx;
-    size_t len = size * count;
-    if (t->canceled) return 0;
-    t->heard_ms = clock_ms();
-    t->head_bytes += len;
-    if (t->head_bytes > HEAD_MAX) {
-        snprintf(t->reason, sizeof t->reason, "the head of the response is over %d bytes", HEAD_MAX);
-        return 0;
-    }
-    if (t->head_done) return len; /* trailers */
-    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        long status = 0;
-        curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-        memset(&t->head, 0, sizeof t->head);
-        t->head.status = (int)status;
-        return len;
-    }
-    size_t end = len;
-    while (end > 0 && (line[end - 1] == '\r' || line[end - 1] == '\n' || line[end - 1] == ' '))
-        end--;
-    if (end == 0) {
-        /* An interim response has a head of its own, and another one follows. */
-        if (t->head.status >= 200 && !head_complete(t)) return 0;
-        return len;
-    }
-    const char *colon = memchr(line, ':', end);
-    if (colon == NULL) return len;
-    const char *value = colon + 1;
-    while (value < line + end && (*value == ' ' || *value == '\t'))
-        value++;
-    take_header(&t->head, line, (size_t)(colon - line), value, (size_t)(line + end - value));
-    return len;
+    long status = 0;
+    curl_off_t length = -1;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return transfer_step_header(t, line, size * count, (int)status, (int64_t)length) ? size * count : 0;
 }
 
 static size_t on_write(char *data, size_t size, size_t count, void *ctx) {
-    struct transfer *t = ctx;
-    size_t len = size * count;
-    if (t->canceled) return 0;
-    t->heard_ms = clock_ms();
-    if (t->spec.on_data == NULL) return len;
-    switch (t->spec.on_data(t->spec.ctx, data, len)) {
+    switch (transfer_step_data(ctx, data, size * count)) {
     case TRANSFER_TAKEN:
-        return t->canceled ? 0 : len;
+        return size * count;
     case TRANSFER_PAUSE:
-        t->paused = true;
         return CURL_WRITEFUNC_PAUSE;
     case TRANSFER_STOP:
-        t->stopped = true;
         break;
     }
     return 0;
 }
 
 static size_t on_read(char *into, size_t size, size_t count, void *ctx) {
-    struct transfer *t = ctx;
-    if (t->canceled) return CURL_READFUNC_ABORT;
-    t->heard_ms = clock_ms();
-    size_t got = t->spec.read(t->spec.ctx, into, size * count);
-    if (got != TRANSFER_READ_FAILED) return got;
-    t->stopped = true;
-    return CURL_READFUNC_ABORT;
+    size_t got = transfer_step_read(ctx, into, size * count);
+    return got != TRANSFER_READ_FAILED ? got : CURL_READFUNC_ABORT;
 }
 
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
@@ -244,14 +144,6 @@ static CURL *new_handle(void) {
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     return easy;
-}
-
-static void give_handle(struct transport *transport, CURL *easy) {
-    if (transport->pooled < POOL_MAX) {
-        transport->pool[transport->pooled++] = easy;
-    } else {
-        curl_easy_cleanup(easy);
-    }
 }
 
 static bool add_header(struct curl_slist **list, const char *line) {
@@ -304,7 +196,11 @@ static void set_method(CURL *easy, const struct transfer_spec *spec) {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, strcmp(spec->method, plain) == 0 ? NULL : spec->method);
 }
 
-static bool set_up(struct transfer *t, const struct transfer_spec *spec) {
+bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
+    struct transport *transport = t->transport;
+    t->listener = -1;
+    t->easy = transport->pooled > 0 ? transport->pool[--transport->pooled] : new_handle();
+    if (t->easy == NULL) return false;
     const struct endpoint *endpoint = spec->endpoint;
     char url[8192];
     int len = snprintf(url, sizeof url, "%s%s", endpoint->url, spec->target);
@@ -337,40 +233,42 @@ static bool set_up(struct transfer *t, const struct transfer_spec *spec) {
     return true;
 }
 
-/* ---- The end of a transfer */
-
-static void unlink_transfer(struct transfer *t) {
-    struct transport *transport = t->transport;
-    if (t->prev != NULL) {
-        t->prev->next = t->next;
-    } else {
-        transport->transfers = t->next;
-    }
-    if (t->next != NULL) t->next->prev = t->prev;
+bool transport_add(struct transfer *t) {
+    t->added = curl_multi_add_handle(t->transport->multi, t->easy) == CURLM_OK;
+    if (t->added && t->tls) t->transport->tls++;
+    return t->added;
 }
 
-/* Out of libcurl and out of every list; the memory remains. */
-static void detach(struct transfer *t) {
+void transport_drop(struct transfer *t) {
     struct transport *transport = t->transport;
-    io_timer_clear(&transport->client->io, &t->silence);
     if (t->added) {
         bool before = transport->inside;
         transport->inside = true;
         curl_multi_remove_handle(transport->multi, t->easy);
         transport->inside = before;
         if (t->tls) transport->tls--;
+        t->added = false;
     }
     if (t->listener >= 0) close(t->listener);
-    unlink_transfer(t);
-    curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
-    give_handle(transport, t->easy);
     curl_slist_free_all(t->headers);
+    if (t->easy == NULL) return;
+    curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
+    if (transport->pooled < TRANSPORT_POOL) {
+        transport->pool[transport->pooled++] = t->easy;
+    } else {
+        curl_easy_cleanup(t->easy);
+    }
 }
 
-static enum transfer_outcome outcome_of(const struct transfer *t, CURLcode code) {
-    if (code == CURLE_OK) return TRANSFER_OK;
-    if (t->silent) return TRANSFER_SILENT;
-    if (t->stopped) return TRANSFER_STOPPED;
+void transport_unpause(struct transfer *t) {
+    t->transport->inside = true;
+    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+    t->transport->inside = false;
+}
+
+/* ---- Ends */
+
+static bool never_connected(const struct transfer *t, CURLcode code) {
     switch (code) {
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -379,130 +277,54 @@ static enum transfer_outcome outcome_of(const struct transfer *t, CURLcode code)
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
-        return TRANSFER_NOT_SENT;
+        return true;
     default:
         break;
     }
     long sent = 0;
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
-    return sent == 0 ? TRANSFER_NOT_SENT : TRANSFER_LOST;
+    return sent == 0;
 }
 
-static void explain(struct transfer *t, CURLcode code, struct transfer_end *end) {
-    const char *reason = t->reason[0] != '\0' ? t->reason : curl_easy_strerror(code);
-    const char *where = endpoint_where(t->spec.endpoint);
-    long os_errno = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
-    sbx_status status = SBX_ERROR_CONNECTION;
-    switch (end->outcome) {
-    case TRANSFER_OK:
-        return;
-    case TRANSFER_STOPPED:
-        error_set(&end->error, SBX_ERROR_CANCELED, "stopped");
-        return;
-    case TRANSFER_SILENT:
-        error_set(&end->error, SBX_ERROR_CONNECTION, "%s has sent nothing for %lld ms", where,
-                  (long long)t->spec.silence_ms);
-        return;
-    case TRANSFER_NOT_SENT:
-        if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) status = SBX_ERROR_INVALID;
-        if (code == CURLE_OUT_OF_MEMORY) status = SBX_ERROR_MEMORY;
-        error_set(&end->error, status, "%s cannot be reached: %s", where, reason);
-        break;
-    case TRANSFER_LOST:
-        if (code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_UNSUPPORTED_PROTOCOL ||
-            code == CURLE_BAD_CONTENT_ENCODING || code == CURLE_WRITE_ERROR) {
-            status = SBX_ERROR_PROTOCOL;
-        }
-        if (code == CURLE_OUT_OF_MEMORY) status = SBX_ERROR_MEMORY;
-        error_set(&end->error, status, "the connection to %s was lost: %s", where, reason);
-        break;
-    }
-    end->error.system_errno = (int)os_errno;
-}
-
-static void log_end(const struct transfer *t, enum transfer_outcome outcome) {
-    static const char *const outcomes[] = {"ok", "not_sent", "lost", "silent", "stopped"};
-    struct sbx_client *client = t->transport->client;
-    if (client->log == NULL) return;
-    char status[16], took[32];
-    snprintf(status, sizeof status, "%d", t->head.status);
-    snprintf(took, sizeof took, "%.3f", (double)(clock_us() - t->started_us) / 1000);
-    log_event(client, outcome == TRANSFER_OK ? SBX_LOG_DEBUG : SBX_LOG_INFO, "request", "method",
-              t->spec.method, "route", t->spec.log_route, "outcome", outcomes[outcome], "status", status,
-              "ms", took, NULL);
-}
-
-static void finish(struct transfer *t, CURLcode code) {
-    struct transfer_end end = {.outcome = outcome_of(t, code), .head = &t->head};
-    explain(t, code, &end);
-    log_end(t, end.outcome);
-    detach(t);
-    t->spec.on_end(t->spec.ctx, &end);
-    free(t);
-}
-
-static void silence_fired(void *ctx) {
-    struct transfer *t = ctx;
-    struct io *io = &t->transport->client->io;
-    int64_t now = clock_ms();
-    int64_t limit = (t->paused ? now : t->heard_ms) + t->spec.silence_ms;
-    if (limit > now) {
-        io_timer_set(io, &t->silence, limit); /* its slot in the heap is still there: cannot fail */
-        return;
-    }
-    t->silent = true;
-    finish(t, CURLE_OPERATION_TIMEDOUT);
-}
-
-/* ---- Driving libcurl */
-
-/* What was asked for while libcurl was on the stack. */
-static void run_deferred(struct transport *transport) {
-    transport->again = false;
-    for (struct transfer *t = transport->transfers, *next; t != NULL; t = next) {
-        next = t->next;
-        if (t->canceled) {
-            detach(t);
-            free(t);
-        } else if (!t->added) {
-            if (curl_multi_add_handle(transport->multi, t->easy) == CURLM_OK) {
-                t->added = true;
-                if (t->tls) transport->tls++;
-            } else {
-                finish(t, CURLE_OUT_OF_MEMORY);
-                transport->again = true;
-                return;
-            }
-        } else if (t->resume) {
-            t->resume = false;
-            t->paused = false;
-            t->heard_ms = clock_ms();
-            transport->inside = true;
-            curl_easy_pause(t->easy, CURLPAUSE_CONT);
-            transport->inside = false;
-        }
+static sbx_status status_of(CURLcode code) {
+    switch (code) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return SBX_ERROR_INVALID;
+    case CURLE_OUT_OF_MEMORY:
+        return SBX_ERROR_MEMORY;
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING:
+    case CURLE_WRITE_ERROR: /* of libcurl's own: a chunked body that is none */
+        return SBX_ERROR_PROTOCOL;
+    default:
+        return SBX_ERROR_CONNECTION;
     }
 }
 
-static void reap_finished(struct transport *transport) {
+struct transfer *transport_finished(struct transport *transport, struct transport_result *out) {
     CURLMsg *message;
     int left;
     while ((message = curl_multi_info_read(transport->multi, &left)) != NULL) {
         if (message->msg != CURLMSG_DONE) continue;
         CURLcode code = message->data.result;
-        struct transfer *t = NULL;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        if (t->canceled) {
-            detach(t);
-            free(t);
-        } else {
-            finish(t, code);
-        }
+        char *private = NULL;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+        struct transfer *t = (struct transfer *)(void *)private;
+        long os_errno = 0;
+        curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
+        *out =
+            (struct transport_result){.ok = code == CURLE_OK,
+                                      .connected = code == CURLE_OK || !never_connected(t, code),
+                                      .status = status_of(code),
+                                      .reason = t->reason[0] != '\0' ? t->reason : curl_easy_strerror(code),
+                                      .system_errno = (int)os_errno};
+        return t;
     }
+    return NULL;
 }
 
-static void hand_over(struct transport *transport) {
+void transport_hand_over(struct transport *transport) {
     transport->connecting = false;
     for (struct transfer *t = transport->transfers; t != NULL; t = t->next) {
         if (t->listener < 0) continue;
@@ -515,15 +337,6 @@ static void hand_over(struct transport *transport) {
     }
 }
 
-static void settle(struct transport *transport) {
-    if (transport->connecting) hand_over(transport);
-    reap_finished(transport);
-    while (transport->again) {
-        run_deferred(transport);
-        reap_finished(transport);
-    }
-}
-
 static void pump(struct transport *transport, curl_socket_t fd, int events) {
     int running;
     struct sigpipe_guard guard;
@@ -532,72 +345,8 @@ static void pump(struct transport *transport, curl_socket_t fd, int events) {
     transport->inside = true;
     curl_multi_socket_action(transport->multi, fd, events, &running);
     transport->inside = false;
-    settle(transport);
+    transfer_step_settle(transport);
     if (guarded) sigpipe_restore(&guard);
-}
-
-static void kick_fired(void *ctx) {
-    settle(ctx);
-}
-
-static void defer(struct transport *transport) {
-    transport->again = true;
-    /* When libcurl is on the stack, settle comes after it anyway. */
-    if (!transport->inside) io_timer_set(&transport->client->io, &transport->kick, clock_ms());
-}
-
-struct transfer *transport_start(struct transport *transport, const struct transfer_spec *spec,
-                                 sbx_error *err) {
-    struct transfer *t = calloc(1, sizeof *t);
-    CURL *easy = transport->pooled > 0 ? transport->pool[--transport->pooled] : new_handle();
-    struct io *io = &transport->client->io;
-    if (t == NULL || easy == NULL) {
-        if (easy != NULL) give_handle(transport, easy);
-        free(t);
-        error_memory(err);
-        return NULL;
-    }
-    t->transport = transport;
-    t->easy = easy;
-    t->listener = -1;
-    t->spec = *spec;
-    t->spec.target = NULL;
-    memset(t->spec.headers, 0, sizeof t->spec.headers);
-    t->started_us = clock_us();
-    t->heard_ms = t->started_us / 1000;
-    t->silence = (struct io_timer){.fire = silence_fired, .ctx = t};
-    bool ok = set_up(t, spec);
-    if (ok && spec->silence_ms > 0) ok = io_timer_set(io, &t->silence, t->heard_ms + spec->silence_ms);
-    if (ok && !transport->inside) ok = t->added = curl_multi_add_handle(transport->multi, easy) == CURLM_OK;
-    t->next = transport->transfers;
-    if (t->next != NULL) t->next->prev = t;
-    transport->transfers = t;
-    if (!ok) {
-        detach(t);
-        free(t);
-        error_memory(err);
-        return NULL;
-    }
-    if (t->added && t->tls) transport->tls++;
-    if (!t->added) defer(transport);
-    return t;
-}
-
-void transfer_cancel(struct transfer *t) {
-    struct transport *transport = t->transport;
-    if (transport->inside) {
-        t->canceled = true;
-        defer(transport);
-    } else {
-        detach(t);
-        free(t);
-    }
-}
-
-void transfer_resume(struct transfer *t) {
-    if (!t->paused || t->resume) return;
-    t->resume = true;
-    defer(t->transport);
 }
 
 /* ---- The whole */
@@ -620,7 +369,7 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
     }
     transport->client = client;
     transport->timer = (struct io_timer){.fire = timer_fired, .ctx = transport};
-    transport->kick = (struct io_timer){.fire = kick_fired, .ctx = transport};
+    transport->kick = (struct io_timer){.fire = transfer_step_settle, .ctx = transport};
     curl_multi_setopt(transport->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(transport->multi, CURLMOPT_SOCKETDATA, transport);
     curl_multi_setopt(transport->multi, CURLMOPT_TIMERFUNCTION, on_timer);

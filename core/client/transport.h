@@ -1,79 +1,65 @@
-/* HTTP exchanges, over libcurl: this is its only door. All functions need the client's lock; callbacks run
-   with it. A transfer never follows a redirect and is never sent twice by transport itself. */
+/* libcurl behind a few functions; transport.c is its only door. What a transfer means is decided in
+ * transfer.c. */
 #ifndef CLIENT_TRANSPORT_H
 #define CLIENT_TRANSPORT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "client/transfer.h"
 
-#include "client/endpoint.h"
-#include "client/io.h"
-#include "hfsandbox/hfsandbox.h"
+#define TRANSPORT_POOL   32 /* idle libcurl handles kept */
+#define TRANSPORT_REASON 256
 
-struct transport;
-struct transfer;
-struct sbx_client;
-
-struct transfer_head { /* what is kept of a response's head */
-    int status;
-    int64_t length; /* Content-Length; -1 = none */
-    char content_type[64];
-    char etag[112];
+struct transport {
+    struct sbx_client *client;
+    void *multi;
+    struct io_timer timer;      /* libcurl's */
+    struct io_timer kick;       /* deferred work */
+    bool inside;                /* libcurl is on the stack: it refuses most calls from its own callbacks */
+    bool again;                 /* there is deferred work */
+    bool connecting;            /* some transfer has a listener */
+    size_t tls;                 /* transfers over TLS */
+    struct transfer *transfers; /* all of the client */
+    void *pool[TRANSPORT_POOL];
+    size_t pooled;
 };
 
-enum transfer_flow {
-    TRANSFER_TAKEN,
-    TRANSFER_PAUSE, /* nothing of it was taken; it comes again after transfer_resume */
-    TRANSFER_STOP,  /* ends the transfer: on_end with TRANSFER_STOPPED */
+struct transfer {
+    struct transport *transport;
+    struct transfer *next, *prev;
+    struct transfer_spec spec; /* without target and headers */
+    struct transfer_head head;
+    bool head_done;
+    size_t head_bytes;
+    bool canceled; /* to be removed; no callback any more */
+    bool paused, resume;
+    bool stopped, silent;
+    int64_t started_us;
+    int64_t heard_ms; /* when something last moved */
+    struct io_timer silence;
+    /* transport.c's */
+    void *easy;
+    struct curl_slist *headers;
+    bool added, tls;
+    int listener; /* for a connection to an attached agent, until it is handed over; -1 = none */
+    char reason[TRANSPORT_REASON];
 };
 
-enum transfer_outcome {
-    TRANSFER_OK,       /* a complete response, whatever its status */
-    TRANSFER_NOT_SENT, /* no connection: the peer has seen nothing of it */
-    TRANSFER_LOST,     /* the connection broke: the peer may have acted on it */
-    TRANSFER_SILENT,   /* nothing came for silence_ms; else as LOST */
-    TRANSFER_STOPPED,
-};
-
-struct transfer_end {
-    enum transfer_outcome outcome;
-    const struct transfer_head *head; /* status 0: no head came */
-    sbx_error error;                  /* of every outcome but OK */
-};
-
-#define TRANSFER_READ_FAILED ((size_t)-1)
-
-struct transfer_spec {
-    const struct endpoint *endpoint; /* outlives the transfer */
-    const char *method;              /* these four are literals */
-    const char *log_route;           /* "processes/:id": for the log, without ids and paths */
-    const char *accept;              /* NULL = anything */
-    const char *content_type;        /* of the body; NULL = none */
-    const char *target;              /* "/v1/exec", with the query; copied */
-    const char *headers[4];          /* "Name: value", copied; NULL ends */
-    const void *body;                /* borrowed until the transfer has ended */
-    uint64_t body_len;
-    size_t (*read)(void *ctx, char *into,
-                   size_t len); /* gives body_len bytes piece by piece, instead of `body`; never called
-                                   again after it gave 0 or TRANSFER_READ_FAILED */
-    bool fresh;         /* over a connection of its own: for requests that must not be re-sent by libcurl */
-    int64_t silence_ms; /* 0 = no limit */
-    bool (*on_head)(void *ctx, const struct transfer_head *head);           /* may be NULL; false stops */
-    enum transfer_flow (*on_data)(void *ctx, const char *data, size_t len); /* NULL: dropped */
-    void (*on_end)(void *ctx,
-                   const struct transfer_end *end); /* once, last; the transfer is gone when it returns */
-    void *ctx;
+struct transport_result {
+    bool ok;
+    bool connected;    /* something of the request may have reached the peer */
+    sbx_status status; /* when not ok */
+    const char *reason;
+    int system_errno;
 };
 
 struct transport *transport_new(struct sbx_client *client, sbx_error *err);
 void transport_free(struct transport *transport); /* no transfer may be left */
 
-/* No callback is called before this returns. */
-struct transfer *transport_start(struct transport *transport, const struct transfer_spec *spec,
-                                 sbx_error *err);
-void transfer_cancel(
-    struct transfer *transfer); /* from any callback but its own on_end; no callback is called afterwards */
-void transfer_resume(struct transfer *transfer);
+bool transport_prepare(struct transfer *t, const struct transfer_spec *spec); /* false: no memory; drop it */
+bool transport_add(struct transfer *t);                                       /* hands it to libcurl */
+void transport_drop(struct transfer *t); /* takes it back, releases what it has there */
+void transport_unpause(struct transfer *t);
+struct transfer *transport_finished(struct transport *transport,
+                                    struct transport_result *out); /* NULL: none */
+void transport_hand_over(struct transport *transport);             /* new connections to attached agents */
 
 #endif

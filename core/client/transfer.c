@@ -1,0 +1,183 @@
+#include "client/transfer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "client/log.h"
+#include "client/transfer_step.h"
+#include "util/clock.h"
+
+/* ---- Ends */
+
+/* Out of libcurl and out of every list; the memory remains. */
+static void detach(struct transfer *t) {
+    struct transport *transport = t->transport;
+    io_timer_clear(&transport->client->io, &t->silence);
+    transport_drop(t);
+    if (t->prev != NULL) {
+        t->prev->next = t->next;
+    } else {
+        transport->transfers = t->next;
+    }
+    if (t->next != NULL) t->next->prev = t->prev;
+}
+
+static void explain(const struct transfer *t, const struct transport_result *result,
+                    struct transfer_end *end) {
+    const char *where = endpoint_where(t->spec.endpoint);
+    if (result->ok) {
+        end->outcome = TRANSFER_OK;
+    } else if (t->silent) {
+        end->outcome = TRANSFER_SILENT;
+        error_set(&end->error, SBX_ERROR_CONNECTION, "%s has sent nothing for %lld ms", where,
+                  (long long)t->spec.silence_ms);
+    } else if (t->stopped) {
+        end->outcome = TRANSFER_STOPPED;
+        error_set(&end->error, SBX_ERROR_CANCELED, "stopped");
+    } else if (!result->connected) {
+        end->outcome = TRANSFER_NOT_SENT;
+        error_set(&end->error, result->status, "%s cannot be reached: %s", where, result->reason);
+    } else {
+        end->outcome = TRANSFER_LOST;
+        error_set(&end->error, result->status, "the connection to %s was lost: %s", where, result->reason);
+    }
+    end->error.system_errno = result->system_errno;
+}
+
+static void log_end(const struct transfer *t, enum transfer_outcome outcome) {
+    static const char *const outcomes[] = {"ok", "not_sent", "lost", "silent", "stopped"};
+    struct sbx_client *client = t->transport->client;
+    if (client->log == NULL) return;
+    char status[16], took[32];
+    snprintf(status, sizeof status, "%d", t->head.status);
+    snprintf(took, sizeof took, "%.3f", (double)(clock_us() - t->started_us) / 1000);
+    log_event(client, outcome == TRANSFER_OK ? SBX_LOG_DEBUG : SBX_LOG_INFO, "request", "method",
+              t->spec.method, "route", t->spec.log_route, "outcome", outcomes[outcome], "status", status,
+              "ms", took, NULL);
+}
+
+static void finish(struct transfer *t, const struct transport_result *result) {
+    struct transfer_end end = {.head = &t->head};
+    explain(t, result, &end);
+    log_end(t, end.outcome);
+    detach(t);
+    t->spec.on_end(t->spec.ctx, &end);
+    free(t);
+}
+
+static void silence_fired(void *ctx) {
+    struct transfer *t = ctx;
+    int64_t now = clock_ms();
+    int64_t limit = (t->paused ? now : t->heard_ms) + t->spec.silence_ms;
+    if (limit > now) {
+        io_timer_set(&t->transport->client->io, &t->silence,
+                     limit); /* it has just left a place: cannot fail */
+        return;
+    }
+    t->silent = true;
+    finish(t, &(struct transport_result){.ok = false});
+}
+
+/* ---- What could not be done while libcurl was on the stack */
+
+static void run_deferred(struct transport *transport) {
+    transport->again = false;
+    for (struct transfer *t = transport->transfers, *next; t != NULL; t = next) {
+        next = t->next;
+        if (t->canceled) {
+            detach(t);
+            free(t);
+        } else if (!t->added) {
+            if (transport_add(t)) continue;
+            transport->again = true; /* its on_end may have changed the list */
+            finish(t, &(struct transport_result){.status = SBX_ERROR_MEMORY, .reason = "out of memory"});
+            return;
+        } else if (t->resume) {
+            t->resume = t->paused = false;
+            t->heard_ms = clock_ms();
+            transport_unpause(t);
+        }
+    }
+}
+
+static void reap_finished(struct transport *transport) {
+    struct transport_result result;
+    struct transfer *t;
+    while ((t = transport_finished(transport, &result)) != NULL) {
+        if (t->canceled) {
+            detach(t);
+            free(t);
+        } else {
+            finish(t, &result);
+        }
+    }
+}
+
+void transfer_step_settle(void *ctx) {
+    struct transport *transport = ctx;
+    if (transport->connecting) transport_hand_over(transport);
+    reap_finished(transport);
+    while (transport->again) {
+        run_deferred(transport);
+        reap_finished(transport);
+    }
+}
+
+static void defer(struct transport *transport) {
+    transport->again = true;
+    /* When libcurl is on the stack, settling comes after it anyway. */
+    if (!transport->inside) io_timer_set(&transport->client->io, &transport->kick, clock_ms());
+}
+
+/* ---- For the rest of the client */
+
+struct transfer *transfer_start(struct sbx_client *client, const struct transfer_spec *spec, sbx_error *err) {
+    struct transport *transport = client->transport;
+    struct transfer *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        error_memory(err);
+        return NULL;
+    }
+    t->transport = transport;
+    t->spec = *spec;
+    t->spec.target = NULL;
+    memset(t->spec.headers, 0, sizeof t->spec.headers);
+    t->started_us = clock_us();
+    t->heard_ms = t->started_us / 1000;
+    t->silence = (struct io_timer){.fire = silence_fired, .ctx = t};
+    t->next = transport->transfers;
+    if (t->next != NULL) t->next->prev = t;
+    transport->transfers = t;
+    bool ok = transport_prepare(t, spec);
+    if (ok && spec->silence_ms > 0) {
+        ok = io_timer_set(&client->io, &t->silence, t->heard_ms + spec->silence_ms);
+    }
+    if (ok && transport->inside) {
+        defer(transport);
+    } else if (ok) {
+        ok = transport_add(t);
+    }
+    if (ok) return t;
+    detach(t);
+    free(t);
+    error_memory(err);
+    return NULL;
+}
+
+void transfer_cancel(struct transfer *t) {
+    if (t->transport->inside) {
+        t->canceled = true;
+        defer(t->transport);
+    } else {
+        detach(t);
+        free(t);
+    }
+}
+
+void transfer_resume(struct transfer *t) {
+    if (!t->paused || t->resume) return;
+    t->resume = true;
+    defer(t->transport);
+}
