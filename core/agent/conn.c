@@ -111,7 +111,6 @@ static void run_route(struct turn *t) {
         t->drop = true;
         return;
     }
-    t->continue_due = x->request->expect_continue && x->request->content_length != 0;
     if (t->route->body == BODY_BUFFERED) {
         buf_init(&x->body, t->route->body_max);
         if (x->request->content_length <= (int64_t)t->route->body_max) return;
@@ -126,7 +125,9 @@ static void run_route(struct turn *t) {
 
 static void head_complete(struct turn *t) {
     bool authenticated = false;
+    const struct http_request *r = t->x.request;
     t->headed = true;
+    t->continue_due = r->expect_continue && r->content_length != 0;
     t->route = route_find(&t->x, &authenticated);
     if (authenticated) {
         t->authenticated = true;
@@ -279,7 +280,7 @@ static void say_continue(struct turn *t) {
 /* The answer is out: the next request, or the end. */
 static void turn_complete(struct conn *c) {
     struct turn *t = c->turn;
-    if (!t->received_all && !t->close && !c->eof) {
+    if (!t->received_all && !t->close && !c->eof && !testing_off("drain")) {
         t->drop = true;
         return;
     }
@@ -317,6 +318,7 @@ static void set_deadline(struct conn *c) {
     c->took = c->gave = false;
     if (renew) c->deadline = limits[wait] < 0 ? CLOCK_NEVER : loop_now() + testing_ms(limits[wait]);
     c->wait = wait;
+    if (testing_off("deadlines")) return;
     if (c->deadline == CLOCK_NEVER || (c->timer.slot != 0 && c->timer.due_ms <= c->deadline)) return;
     if (!loop_timer(&c->timer, c->deadline, on_timer)) c->broken = true;
 }
@@ -424,7 +426,7 @@ static void refuse(struct conn *c) {
 }
 
 bool conn_open(int fd) {
-    bool full = count >= agent.max_connections;
+    bool full = count >= agent.max_connections && !testing_off("connection-limit");
     struct conn *c = full && refused >= REFUSED_MAX ? NULL : calloc(1, sizeof *c);
     if (c == NULL || !loop_watch(&c->watch, fd, EPOLLIN | EPOLLRDHUP, on_ready)) {
         free(c);
