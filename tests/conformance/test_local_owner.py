@@ -31,9 +31,8 @@ class Traces:
                 environ, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if not command.startswith(b"hfsandbox-agent") and self.seconds.encode() not in command.split(b"\0"):
-                continue
-            if self.mark.encode() in environ or self.seconds.encode() in command.split(b"\0"):
+            agent = command.startswith(b"hfsandbox-agent") and self.mark.encode() in environ
+            if agent or command == b"sleep\0" + self.seconds.encode() + b"\0":
                 found.append(int(entry.name))
         return found
 
@@ -61,7 +60,8 @@ import sbx, sys, os, signal, time
 runtime, seconds = sys.argv[1:3]
 client = sbx.Client(runtime_dir=runtime)
 box = client.create()
-started = [box.start(["sleep", seconds], background=1) for _ in range(3)]
+for _ in range(3):
+    box.start(["sleep", seconds], background=1).close()
 print("ready", flush=True)
 """
 

@@ -236,7 +236,7 @@ def test_runtime_directory_comes_from_the_environment(tmp_path):
     tmp_path.chmod(0o700)
     text = "import sbx; print(sbx.Client().list())"
     assert sbx.script(text, env={"XDG_RUNTIME_DIR": tmp_path}).stdout == "[]\n"
-    assert stat.S_IMODE((tmp_path / "hfsandbox").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "hfsandbox").stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
     assert sbx.script(text, env={"XDG_RUNTIME_DIR": "/nowhere"}).stdout == "[]\n"
 
 
