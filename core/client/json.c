@@ -150,7 +150,7 @@ bool json_put_base64(struct buf *out, const void *data, size_t len) {
     if (len > 0) {
         unsigned second = len == 2 ? in[1] : 0;
         *to++ = digits[in[0] >> 2];
-        *to++ = digits[(in[0] & 3) << 4 | second >> 4];
+        *to++ = digits[(in[0] & 3u) << 4 | second >> 4];
         *to++ = len == 2 ? digits[(second & 15) << 2] : '=';
         *to++ = '=';
     }

@@ -416,7 +416,7 @@ def test_5c_23_token_is_in_no_environment(agent):
 
 
 def test_5c_23_control():
-    with Agent(off="token") as a:
+    with Agent(off="scrub-token") as a:
         assert a.token.encode() in open(f"/proc/{a.pid}/environ", "rb").read()
 
 

@@ -72,12 +72,12 @@ static uint32_t run(const struct seccomp_data *data) {
             jump = (a & i->k) != 0;
             break;
         default:
-            CHECK(!"a known instruction");
+            CHECK(false && "a known instruction");
             return 0;
         }
         at += jump ? i->jt : i->jf;
     }
-    CHECK(!"the program ends with an answer");
+    CHECK(false && "the program ends with an answer");
     return 0;
 }
 
