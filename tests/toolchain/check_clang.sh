@@ -13,7 +13,7 @@ for target in "$SBX_BUILD"/clang/bin/fuzz/*_fuzz; do
     work=$SBX_BUILD/clang/fuzz/$name
     mkdir -p "$work/corpus" "$work/found"
     # A slow unit or a leak is a finding too. The artifact's name holds what it is.
-    if "$target" -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$work/found/" \
+    if ASAN_OPTIONS=quarantine_size_mb=32 "$target" -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/found/" \
         "$work/corpus" "$SBX_SOURCE/tests/fuzz/corpus/$name" >"$work/log" 2>&1; then
         echo "$name: $(grep number_of_executed_units "$work/log" | tr -dc 0-9) runs in $seconds s"
     else
