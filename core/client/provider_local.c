@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/agent_path.h"
@@ -51,6 +52,23 @@ static void create_end(struct op *op, sbx_status status) {
     if (status != SBX_OK) machine_abandon(m);
 }
 
+/* At level landlock root's commands run as another user, who must get through to the home directory. */
+static sbx_status check_way(const char *directory, sbx_error *err) {
+    char path[LIMIT_PATH];
+    snprintf(path, sizeof path, "%s", directory);
+    for (char *slash = path + strlen(path); slash != NULL; slash = strrchr(path, '/')) {
+        *slash = '\0';
+        struct stat st;
+        if (slash == path || stat(path, &st) != 0 || (st.st_mode & S_IXOTH) != 0) continue;
+        return error_set(err, SBX_ERROR_DENIED,
+                         "isolation landlock runs root's commands as another user, who cannot pass %s: "
+                         "choose a runtime directory "
+                         "elsewhere (option runtime_dir)",
+                         path);
+    }
+    return SBX_OK;
+}
+
 static sbx_status prepare(struct machine *m, const sbx_sandbox_options *options, struct buf *config,
                           sbx_error *err) {
     if (!record_new_id(m->record.id) || !text_random_hex(32, m->record.token))
@@ -62,6 +80,9 @@ static sbx_status prepare(struct machine *m, const sbx_sandbox_options *options,
         int runtime = record_runtime(&m->runtime, m->client->runtime_dir, err);
         if (runtime < 0) return SBX_ERROR_SYSTEM;
         close(runtime);
+        bool other_user = geteuid() == 0 && options->isolation != NULL &&
+                          strcmp(options->isolation, SBX_ISOLATION_LANDLOCK) == 0;
+        if (other_user && check_way(m->runtime, err) != SBX_OK) return SBX_ERROR_DENIED;
         if (asprintf(&dir, "%s/%s", m->runtime, m->record.id) < 0) {
             dir = NULL;
             return error_memory(err);
@@ -128,15 +149,15 @@ static void connect_by_id(struct op *op, const char *id) {
         if (m->child.pidfd >= 0 && !machine_watch(m))
             error_system(&error, errno, "watching sandbox %s", id);
         else
-            sandbox = machine_sandbox(m, ENDPOINT_ALL, &error);
+            sandbox = machine_sandbox(m, 0, &error);
     }
     if (sandbox == NULL) {
         machine_free(m);
         op_fail(op, &error);
         return;
     }
-    op->out.sandbox = sandbox;
-    op_done(op, SBX_OK);
+    /* Another version of the library may have started it. */
+    sandbox_endpoint_probe(op, sandbox);
 }
 
 /* ------------------------------------------------------------ Kill */

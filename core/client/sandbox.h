@@ -36,6 +36,10 @@ void sandbox_died(struct sbx_sandbox *sandbox, const char *format, ...) __attrib
 
 sbx_status sandbox_check(const struct sbx_sandbox *sandbox, const char *function, sbx_error *err);
 
+/* Asks the agent what it can do, then ends the op with the handle, whose one reference is taken over. Lock
+ * held. */
+void sandbox_endpoint_probe(struct op *op, struct sbx_sandbox *sandbox);
+
 /* Results built by providers. */
 sbx_bytes *sandbox_bytes(struct buf *data); /* takes the bytes over; NULL: no memory */
 sbx_sandbox_list *sandbox_list_new(void);   /* NULL: no memory */

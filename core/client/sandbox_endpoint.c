@@ -71,6 +71,21 @@ static void healthy(struct op *op, struct request_reply *reply, void *ctx) {
     }
 }
 
+void sandbox_endpoint_probe(struct op *op, struct sbx_sandbox *sandbox) {
+    if (op->sandbox == NULL) {
+        sandbox_hold(sandbox);
+        op->sandbox = sandbox;
+    }
+    op->ctx = sandbox;
+    op->end = connect_ended;
+    request_start(op, &(struct request_spec){.method = "GET",
+                                             .log_route = "/health",
+                                             .what = "asking the agent what it can do",
+                                             .target = "/health",
+                                             .repeatable = true,
+                                             .done = healthy});
+}
+
 static sbx_status make_endpoint(struct endpoint *out, const char *address, const char *token,
                                 sbx_error *err) {
     const char *name = "sbx_sandbox_connect_endpoint";
@@ -118,14 +133,7 @@ sbx_status sbx_sandbox_connect_endpoint(sbx_sandbox **out, sbx_client *client, c
         sbx_sandbox_free(sandbox);
         return status;
     }
-    op->ctx = sandbox;
-    op->end = connect_ended;
-    request_start(op, &(struct request_spec){.method = "GET",
-                                             .log_route = "/health",
-                                             .what = "asking the agent what it can do",
-                                             .target = "/health",
-                                             .repeatable = true,
-                                             .done = healthy});
+    sandbox_endpoint_probe(op, sandbox);
     sbx_completion done;
     status = op_finish(op, &done, err);
     if (status == SBX_OK) *out = done.sandbox;

@@ -265,3 +265,38 @@ for options in eval(sys.argv[1]):
     said = sbx.script(text, repr([options for options, _ in REFUSED])).stdout.splitlines()
     for line, (options, word) in zip(said, REFUSED, strict=True):
         assert line.startswith(("ERROR_INVALID", "ERROR_NOT_FOUND")) and word in line, (options, line)
+
+
+LEVELS = """
+import sbx, sys
+with sbx.Client(runtime_dir=sys.argv[1]) as client:
+    for detached in (0, 1):
+        try:
+            with client.create(isolation=sys.argv[2], network="host", detached=detached) as box:
+                print(box.run("id -u; pwd; echo x > f && cat f; touch /etc/x 2>/dev/null || echo kept").out.decode().split())
+                box.kill()
+        except sbx.Error as e:
+            print(e.name, e.message)
+"""
+
+
+@pytest.mark.parametrize("level", ["landlock", "none"])
+def test_weaker_levels_have_a_home_of_their_own(level):
+    import tempfile
+    with tempfile.TemporaryDirectory(dir="/tmp") as runtime:
+        os.chmod(runtime, 0o711 if os.geteuid() == 0 else 0o700)
+        for line in sbx.script(LEVELS, runtime, level).stdout.splitlines():
+            uid, home, x, *kept = eval(line)
+            assert x == "x" and home.startswith(runtime + "/local-") and home.endswith("/home")
+            if level == "landlock":
+                assert kept == ["kept"] and uid != "0"
+        assert os.listdir(runtime) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's commands change their user")
+def test_home_that_cannot_be_reached_is_an_error_with_a_remedy(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    said = sbx.script(LEVELS, closed / "r", "landlock").stdout.splitlines()
+    assert len(said) == 2 and all(line.startswith("ERROR_DENIED") and str(closed) in line and "runtime_dir" in line for line in said)
+    assert os.listdir(closed / "r") == []
