@@ -32,9 +32,9 @@
 
 static struct {
     enum confine_level level;
-    bool dedicated;
+    bool local;
     char home[LIMIT_PATH], tmp[LIMIT_PATH];
-} state = {.level = CONFINE_NONE, .dedicated = true};
+} state;
 
 bool confine_fail(struct confine_error *e, const char *step, int error, const char *remedy,
                   const char *format, ...) {
@@ -160,7 +160,7 @@ static bool run_step(size_t i, const struct confine_config *c, struct confine_er
 
 bool confine_apply(const struct confine_config *c, struct confine_error *e) {
     state.level = c->level;
-    state.dedicated = false;
+    state.local = true;
     limits_choose(c);
     for (size_t i = 0; i < STEPS; i++)
         if (!run_step(i, c, e)) return false;
@@ -172,7 +172,7 @@ bool confine_apply(const struct confine_config *c, struct confine_error *e) {
 }
 
 RAWCALL_CHILD RAWCALL_CHILD int confine_child(void) {
-    return state.dedicated ? 0 : limits_child();
+    return state.local ? limits_child() : 0;
 }
 
 const char *confine_home(void) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,11 @@
 #define CLONE_PIDFD 0x1000
 #endif
 
+#ifdef __GLIBC__
+#define THREAD_WORDS 256
+#else
+#define THREAD_WORDS 32
+#endif
 #define OUTSIDE_FIRST 0x40000000U
 #define WEAKER        "or ask for the weaker level \"landlock\" by name"
 
@@ -104,6 +110,19 @@ uid_t namespaces_outside(void) {
     return outside;
 }
 
+/* A C library remembers the thread's id, and compares it with those of threads that it starts later; only its
+   own fork corrects that, and that makes no namespaces. In the child of a bare clone the id is found by its
+   value at the begin of the thread's structure. */
+static void correct_tid(pid_t before) {
+    volatile pid_t *words = (volatile pid_t *)(uintptr_t)pthread_self(), *found = NULL;
+    for (size_t i = 0; i < THREAD_WORDS; i++) {
+        if (words[i] != before) continue;
+        if (found != NULL) return;
+        found = &words[i];
+    }
+    if (found != NULL) *found = (pid_t)syscall(SYS_gettid);
+}
+
 pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine_error *e) {
     unsigned long flags =
         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PIDFD | SIGCHLD;
@@ -116,6 +135,7 @@ pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine
         return -1;
     }
     long pid = syscall(SYS_clone, flags, NULL, pidfd, NULL, 0);
+    if (pid == 0) correct_tid(keeper_pid());
     if (pid < 0) namespaces_explain(e, "namespaces", errno, "making namespaces");
     return (pid_t)pid;
 }
