@@ -183,7 +183,7 @@ const char *sbx_sandbox_id(const sbx_sandbox *sandbox) {
 static void machine_shut_down(struct op *op, struct request_reply *reply, void *ctx) {
     (void)reply;
     (void)ctx;
-    sandbox_died(op->sandbox, "it was ended by sbx_sandbox_kill");
+    sandbox_died(op->sandbox, "sandbox %s was ended by sbx_sandbox_kill", op->sandbox->id);
     op_done(op, SBX_OK);
 }
 

@@ -27,8 +27,13 @@ static void detach(struct transfer *t) {
 static void explain(const struct transfer *t, const struct transport_result *result,
                     struct transfer_end *end) {
     const char *where = endpoint_where(t->spec.endpoint);
-    if (result->ok) {
+    if (result->ok && t->head_done) {
         end->outcome = TRANSFER_OK;
+    } else if (result->ok) {
+        /* libcurl takes a head that ends with the connection for complete. */
+        end->outcome = TRANSFER_LOST;
+        error_set(&end->error, SBX_ERROR_CONNECTION,
+                  "the connection to %s was lost: the response has no end of head", where);
     } else if (t->silent) {
         end->outcome = TRANSFER_SILENT;
         error_set(&end->error, SBX_ERROR_CONNECTION, "%s has sent nothing for %lld ms", where,
