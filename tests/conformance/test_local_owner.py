@@ -76,7 +76,8 @@ def started(traces, text, *args, **env):
 def test_traces_are_seen(traces):
     """The positive control of all tests here: while the sandbox lives, the traces are found."""
     process = started(traces, "sys.stdin.read(); os._exit(0)")
-    assert len(traces.processes()) >= 5
+    # The keeper and three commands; only root can look into the serving process.
+    assert len(traces.processes()) >= 4
     process.communicate("")
     traces.gone()
 
@@ -301,11 +302,13 @@ high = os.dup2(leak, 500, inheritable=True)
 two = client.create()
 for row in client.list():
     for pid in [row["pid"], *sbx.children(row["pid"])]:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            try:
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
                 assert "hostname" not in os.readlink(f"/proc/{pid}/fd/{fd}"), (pid, fd)
-            except FileNotFoundError:
-                pass
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            assert os.geteuid() != 0 and pid != row["pid"]  # an ordinary user sees those of the keeper alone
 assert two.run("ls -l /proc/self/fd | grep -c hostname").out == b"0\\n"
 print("fine")
 """
