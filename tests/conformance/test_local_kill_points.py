@@ -1,0 +1,126 @@
+"""A client killed before and after each single system call of creating, using and ending a sandbox: nothing is left, but detached sandboxes that
+are complete."""
+import tempfile
+
+import pytest
+import sbx
+
+# One process for all points: each of its children is traced, counts its system calls from the first use of the library on, and is killed at
+# the point that is its turn.
+TRACE = r"""
+import ctypes, os, signal, sys, json, time
+import sbx
+
+runtime, detached, stop_at_first = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+mark = os.environ["SBX_TEST_MARK"].encode()
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+TRACEME, CONT, SYSCALL, SETOPTIONS, SYSGOOD, EXITKILL = 0, 7, 24, 0x4200, 1, 0x100000
+sbx.lib.sbx_version()
+
+def work():
+    libc.ptrace(TRACEME, 0, None, None)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    client = sbx.Client(runtime_dir=runtime)
+    box = client.create(detached=detached)
+    box.run(["true"])
+    box.kill()
+    box.close()
+    client.close()
+    os._exit(0)
+
+def killed_at(point):
+    "True when the child came as far as that."
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(9)
+    os.waitpid(child, 0)
+    libc.ptrace(SETOPTIONS, child, None, SYSGOOD | EXITKILL)
+    seen, deliver = 0, 0
+    while True:
+        libc.ptrace(SYSCALL, child, None, deliver)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            return False
+        stop = os.WSTOPSIG(status)
+        deliver = 0 if stop == signal.SIGTRAP | 0x80 else stop
+        seen += stop == signal.SIGTRAP | 0x80
+        if seen == point:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return True
+
+def agents():
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as f:
+                    if not f.read(16).startswith(b"hfsandbox-agent"): continue
+                with open(f"/proc/{name}/environ", "rb") as f:
+                    if mark in f.read(): found.append(int(name))
+            except OSError:
+                pass
+    return found
+
+def complete():
+    "The detached sandboxes that are ready and running; None while anything else is there."
+    names = os.listdir(runtime)
+    if not all(os.path.exists(f"{runtime}/{name}/record.json") for name in names) or bool(names) != bool(agents()):
+        return None
+    return names
+
+def settled(timeout):
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        names = complete()
+        if names is not None and (detached or not names):
+            return names
+        time.sleep(0.002)
+    return None
+
+point, whole, left = 0, 0, []
+while True:
+    point += 1
+    more = killed_at(point)
+    names = settled(0.5 if stop_at_first else 10)
+    if names is None:
+        left.append(point)
+        for pid in agents():
+            os.kill(pid, signal.SIGKILL)
+        if stop_at_first: break
+    elif names:
+        whole += 1
+        with sbx.Client(runtime_dir=runtime) as client:
+            assert [row["id"] for row in client.list() if row["running"]] == names
+            assert client.connect(names[0]).run("echo hi").out == b"hi\n"
+            assert client.reap() == 1
+    if not more: break
+print(json.dumps({"points": point, "whole": whole, "left": left}))
+"""
+
+
+def trace(detached, stop_at_first=0, **env):
+    import json
+    import uuid
+    with tempfile.TemporaryDirectory() as runtime:
+        done = sbx.script(TRACE, runtime, detached, stop_at_first, env={"SBX_TEST_MARK": uuid.uuid4().hex, **env}, timeout=280)
+        if stop_at_first:
+            sbx.script("import sbx, sys; sbx.Client(runtime_dir=sys.argv[1]).reap()", runtime)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("detached", [0, 1])
+def test_client_killed_at_each_system_call(detached):
+    seen = trace(detached)
+    assert seen["left"] == [] and seen["points"] > 100, seen
+    assert (seen["whole"] > 0) == bool(detached), seen
+
+
+def test_control_without_the_watch_on_the_client():
+    seen = trace(1, 1, SBX_TEST_OFF="client-watch", HFSANDBOX_AGENT=sbx.BUILD / "bin" / "hfsandbox-agent-test")
+    assert seen["left"], seen
