@@ -317,6 +317,7 @@ static bool connect_it(struct stream *s) {
         .body = s->started ? NULL : s->body,
         .body_len = s->started ? 0 : s->body_len,
         .fresh = !s->started && !keyed,
+        .once = !s->started,
         .silence_ms = request_silence_ms(),
         .on_head = on_head,
         .on_data = on_data,

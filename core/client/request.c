@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "client/json.h"
 #include "client/sandbox.h"
 #include "util/clock.h"
 #include "util/testing.h"
@@ -163,6 +164,14 @@ static void after_refusal(struct request *r, const struct transfer_head *head) {
     fail(r, &r->error);
 }
 
+/* A body that ends with its connection is taken for whole only when it is. */
+static bool cut_off(const struct request *r, const struct transfer_head *head) {
+    if (head->chunked || head->length >= 0 || r->spec.on_data != NULL || head->status == 204) return false;
+    struct json *value = json_parse(r->body.data != NULL ? r->body.data : "", r->body.len);
+    json_free(value);
+    return value == NULL;
+}
+
 static void on_end(void *ctx, const struct transfer_end *end) {
     struct request *r = ctx;
     r->transfer = NULL;
@@ -178,6 +187,10 @@ static void on_end(void *ctx, const struct transfer_end *end) {
         after_loss(r, end);
     } else if (!r->good) {
         after_refusal(r, end->head);
+    } else if (cut_off(r, end->head)) {
+        struct transfer_end early = {.outcome = TRANSFER_LOST, .head = end->head};
+        error_set(&early.error, SBX_ERROR_CONNECTION, "the reply was cut off");
+        after_loss(r, &early);
     } else {
         struct op *op = r->op;
         void (*done)(struct op *, struct request_reply *, void *) = r->spec.done;
@@ -239,6 +252,7 @@ static struct request *send_it(struct request *r) {
         .body_len = r->spec.body_len,
         .read = r->spec.read != NULL ? on_read : NULL,
         .fresh = !only_reads(r) && !safe_to_repeat(r),
+        .once = r->spec.key != NULL,
         .silence_ms = silence < 0 ? 0 : silence,
         .on_head = on_head,
         .on_data = on_data,

@@ -17,6 +17,7 @@ struct sbx_client;
 struct transfer_head { /* what is kept of a response's head */
     int status;
     int64_t length; /* Content-Length; -1 = none */
+    bool chunked;   /* with neither, the end of the body is the end of the connection, however that came */
     char content_type[64];
     char etag[112];
 };
@@ -56,7 +57,9 @@ struct transfer_spec {
     /* Instead of body: gives body_len bytes piece by piece. Not called again after it gave 0 or
      * TRANSFER_READ_FAILED. */
     size_t (*read)(void *ctx, char *into, size_t len);
-    bool fresh;         /* over a connection of its own: for requests that must not be re-sent by libcurl */
+    bool fresh; /* over a connection of its own, so that a used one that turns out dead cannot lose it */
+    bool once; /* libcurl must not re-send it, as it does when a used connection turns out dead; fresh implies
+                  it */
     int64_t silence_ms; /* 0 = no limit */
     /* Any may be NULL but on_end. on_head: false stops. on_end: once, last; the transfer is gone when it
      * returns. */

@@ -17,6 +17,7 @@ static void take_header(struct transfer_head *head, const char *name, size_t nam
     } else if (name_len == 12 && strncasecmp(name, "Content-Type", 12) == 0) {
         into = head->content_type, room = sizeof head->content_type;
     }
+    if (name_len == 17 && strncasecmp(name, "Transfer-Encoding", 17) == 0) head->chunked = true;
     if (into == NULL || value_len >= room) return;
     memcpy(into, value, value_len);
     into[value_len] = '\0';

@@ -101,6 +101,16 @@ static size_t on_read(char *into, size_t size, size_t count, void *ctx) {
     return got != TRANSFER_READ_FAILED ? got : CURL_READFUNC_ABORT;
 }
 
+#if LIBCURL_VERSION_NUM >= 0x075000
+static int before_request(void *ctx, char *peer, char *own, int peer_port, int own_port) {
+    struct transfer *t = ctx;
+    (void)peer, (void)own, (void)peer_port, (void)own_port;
+    bool again = t->sendings++ > 0;
+    bool forbidden = (t->spec.once || t->spec.fresh) && !testing_off("fresh-connect");
+    return again && forbidden ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+#endif
+
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
     struct transfer *t = ctx;
@@ -143,6 +153,9 @@ static CURL *new_handle(void) {
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+#endif
     return easy;
 }
 
@@ -217,10 +230,12 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     if (!failed) failed = curl_easy_setopt(t->easy, CURLOPT_PROXY, local ? "" : NULL);
     if (failed || !build_headers(t, spec)) return false;
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-    /* libcurl re-sends on a used connection that turns out dead. What must not be sent twice goes over a new
-       one; so does what it could not rewind. */
-    bool fresh = spec->fresh || spec->read != NULL;
-    if (spec->fresh && testing_off("fresh-connect")) fresh = false;
+    bool fresh =
+        spec->fresh || spec->read != NULL; /* what libcurl could not rewind must not meet a dead connection */
+#if LIBCURL_VERSION_NUM < 0x075000
+    fresh = fresh || spec->once; /* there is no other way to keep libcurl from re-sending */
+#endif
+    if (testing_off("fresh-connect")) fresh = false;
     curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
     set_method(t->easy, spec);
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->reason);
@@ -229,6 +244,9 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_READDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
+#endif
     t->tls = strncmp(endpoint->url, "https:", 6) == 0;
     return true;
 }

@@ -39,7 +39,8 @@ struct transfer {
     void *easy;
     struct curl_slist *headers;
     bool added, tls;
-    int listener; /* for a connection to an attached agent, until it is handed over; -1 = none */
+    unsigned sendings; /* of the request, libcurl's own included */
+    int listener;      /* for a connection to an attached agent, until it is handed over; -1 = none */
     char reason[TRANSPORT_REASON];
 };
 
