@@ -130,11 +130,15 @@ bool binds_prepare(const struct confine_config *c, struct confine_error *e) {
     for (size_t i = 0; i < c->bind_count; i++) {
         const struct confine_bind *b = &c->binds[i];
         mounts[i] = mounts_clone(AT_FDCWD, b->source, true);
+        if (mounts[i] < 0 && errno == EPERM && !b->writable) {
+            mounts[i] = 0; /* root without CAP_SYS_ADMIN: the serving process has it in its own namespaces */
+            continue;
+        }
         if (mounts[i] < 0)
             return fail(e, b, errno, "bind what exists, with CAP_SYS_ADMIN or as an ordinary user", "open");
-        if (swap_owner(b, mounts[i], e)) continue;
-        if (b->writable) return false;
-        e->step = NULL; /* it can be read as any other user of the host may read it */
+        /* Where the owner cannot be swapped it can still be read, as any other user of the host may read it.
+         */
+        if (!swap_owner(b, mounts[i], e) && b->writable) return false;
     }
     return true;
 }

@@ -1,6 +1,6 @@
-/* Isolation as a table of steps, run in order. Each step has a name, whether the chosen level requires it, and afterwards whether it
-   holds. What holds is reported to everyone who asks; a required step that cannot be had ends the start with an error that names the
-   step, the cause and the remedy. */
+/* Isolation as a table of steps, run in order. Each step has a name, whether the chosen level requires it,
+   and afterwards whether it holds. What holds is reported to everyone who asks; a required step that cannot
+   be had ends the start with an error that names the step, the cause and the remedy. */
 #ifndef AGENT_CONFINE_H
 #define AGENT_CONFINE_H
 
@@ -12,8 +12,10 @@
 #include "util/buf.h"
 
 enum confine_level {
-    CONFINE_NONE,     /* nothing but process limits: the machine is the boundary (Jobs, Spaces), or the caller asked */
-    CONFINE_LANDLOCK, /* no namespaces: Landlock, seccomp and limits as the caller's own user */
+    CONFINE_NONE,     /* nothing but process limits: the machine is the boundary (Jobs, Spaces), or the caller
+                         asked */
+    CONFINE_LANDLOCK, /* no namespaces: Landlock, seccomp and limits, as the caller's own user (root: as a uid
+                         of its own) */
     CONFINE_FULL      /* namespaces, own root, Landlock, seccomp, limits */
 };
 
@@ -40,31 +42,32 @@ struct confine_error {
     char remedy[256]; /* what to change, or "" */
 };
 
-/* Run by the process that will serve, inside the namespaces that keeper.h made, before any thread or connection. False: *e says why,
-   and the caller reports it and exits. */
+/* Run by the process that will serve, inside the namespaces that keeper.h made, before any thread or
+   connection. False: *e says why, and the caller reports it and exits. */
 bool confine_apply(const struct confine_config *c, struct confine_error *e);
 
-/* What a spawned child does itself between clone and exec: limits that must not bind the agent. Raw system calls only; returns 0 or
-   -errno. */
+/* What a spawned child does itself between clone and exec: limits that must not bind the agent. Raw system
+   calls only; returns 0 or -errno. */
 int confine_child(void);
 
-/* Where commands of a confined sandbox find their home, and a directory for temporary files; known after confine_apply. NULL: the level
-   gives none. */
+/* Where commands of a confined sandbox find their home, and a directory for temporary files; known after
+   confine_apply. NULL: the level gives none. */
 const char *confine_home(void);
 const char *confine_tmp(void);
 
 /* Sets what an error says and returns false. The remedy may be "". */
-bool confine_fail(struct confine_error *e, const char *step, int error, const char *remedy, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+bool confine_fail(struct confine_error *e, const char *step, int error, const char *remedy,
+                  const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* The line that LOCAL_FD_STATUS carries when a start fails, without its newline. */
 bool confine_error_json(const struct confine_error *e, struct buf *out);
 
-/* Dedicated mode, where the machine is the boundary: protects the agent's memory from its commands as far as can be had. */
+/* Dedicated mode, where the machine is the boundary: protects the agent's memory from its commands as far as
+ * can be had. */
 void confine_dedicated(void);
 
-/* {"level","steps":[…]} and the limits, as JSON. In dedicated mode outside a local sandbox too: it then says what an image's
-   commands could do, for example read the agent's memory. */
+/* {"level","steps":[…]} and the limits, as JSON. In dedicated mode outside a local sandbox too: it then says
+   what an image's commands could do, for example read the agent's memory. */
 bool confine_report(struct buf *out);
 bool confine_report_limits(struct buf *out);
 

@@ -136,6 +136,8 @@ class LocalAgent(Agent):
         self.ready = json.loads(line) if line else {"ready": False, "error": "it ended without a word"}
         if not self.ready["ready"]:
             self.finish()
+            if self._made is not None:
+                os.rmdir(self._made)  # fails when the agent has left its directory
             raise StartError({**self.ready, "stderr": self.stderr})
         if self.detached:
             self.commit()
