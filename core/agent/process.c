@@ -13,6 +13,7 @@
 #include "agent/watch.h"
 #include "util/clock.h"
 #include "util/scope.h"
+#include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
 
@@ -416,6 +417,9 @@ static void turn(struct later *l) {
     if (p->state == PROCESS_STARTING) return;
     if (!p->finished && p->state == PROCESS_ENDED && process_exit_known(p)) set_finished(p);
     tell(p);
+    if (p->finished && testing_off("keep-pipes"))
+        for (int i = 0; i < 2; i++)
+            channel_close(&p->channels[i]);
     for (int i = 0; i < 2; i++) /* a reader may have made room */
         if (p->tick.slot == 0) channel_watch(&p->channels[i]);
     if (is_over(p)) free_process(p);
