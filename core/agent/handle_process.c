@@ -39,6 +39,7 @@ static void closed(struct exchange *x) {
     loop_untimer(&r->timer);
     tree_cancel(&r->op);
     free(r->op.survivors);
+    free(r->op.before);
     free(r);
 }
 

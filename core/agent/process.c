@@ -171,6 +171,7 @@ static void free_process(struct process *p) {
     spawn_free(p->spawn);
     command_free(&p->command);
     free(p->kill.survivors);
+    free(p->kill.before);
     free(p);
 }
 

@@ -134,6 +134,13 @@ static bool read_proc(pid_t pid, const char *file, char *text, size_t size) {
     return true;
 }
 
+/* A member that is dying may have lost the parent that made it one. */
+static bool was_signalled(const struct tree_op *op, pid_t pid) {
+    for (size_t i = 0; i < op->before_count; i++)
+        if (op->before[i] == pid) return true;
+    return false;
+}
+
 /* Which operation a process belongs to by what it is itself. A kill comes before any other signal. */
 static struct tree_op *owner(const struct seen *s, const struct tree_stat *stat, bool *stray) {
     char text[4096];
@@ -147,7 +154,7 @@ static struct tree_op *owner(const struct seen *s, const struct tree_stat *stat,
         bool by_mark = number != 0 && (op->number == number || op->number == TREE_ALL);
         bool by_leader = op->leader != 0 &&
                          (s->pid == op->leader || stat->session == op->leader || stat->group == op->leader);
-        if (!by_mark && !by_leader && !(*stray && op->alone)) continue;
+        if (!by_mark && !by_leader && !(*stray && (op->alone || was_signalled(op, s->pid)))) continue;
         found = op;
         if (op->signal == SIGKILL) break;
     }
@@ -264,6 +271,17 @@ static void end_pass(void) {
     if (pause_ms < PAUSE_MOST) pause_ms *= 2;
 }
 
+static void swap_lists(struct tree_op *op) {
+    pid_t *list = op->before;
+    size_t room = op->before_room;
+    op->before = op->survivors;
+    op->before_count = op->survivor_count;
+    op->before_room = op->room;
+    op->survivors = list;
+    op->survivor_count = 0;
+    op->room = room;
+}
+
 static void begin_pass(void) {
     in_pass = true;
     seen_count = 0;
@@ -272,7 +290,7 @@ static void begin_pass(void) {
     proc = opendir("/proc");
     listed = proc == NULL;
     for (struct tree_op *op = ops; op != NULL; op = op->next) {
-        op->survivor_count = 0;
+        swap_lists(op);
         op->passes++;
         if (op->since < earliest) earliest = op->since;
         /* What forks faster than it can be listed: the kernel kills a group in one go. The leader is not
@@ -323,7 +341,7 @@ void tree_start(struct tree_op *op) {
     op->active = true;
     op->passes = 0;
     op->signalled = 0;
-    op->survivor_count = 0;
+    op->survivor_count = op->before_count = 0;
     op->deadline = loop_now() + TIMEOUT_TREE_KILL;
     op->next = ops;
     ops = op;

@@ -38,6 +38,8 @@ struct tree_op {
     pid_t *survivors; /* of SIGKILL, sorted; the owner frees it */
     size_t survivor_count;
     size_t room;
+    pid_t *before; /* what the pass before has signalled; the owner frees it too */
+    size_t before_count, before_room;
     int64_t deadline;
     unsigned passes;
 };
