@@ -148,8 +148,8 @@ static void answer(struct proxy *p, const struct proxy_response *r) {
     p->left = -1;
     relay(p, head.data, head.len);
     buf_free(&head);
-    p->left = switched ? -1 : exchange_is_head(p->x) ? 0 : r->length;
     p->tunnel = switched || testing_off("proxy-framing");
+    p->left = p->tunnel ? -1 : exchange_is_head(p->x) ? 0 : r->length;
     relay(p, p->head.data + r->head, p->head.len - r->head);
     buf_free(&p->head);
     if (p->tunnel) exchange_tunnel(p->x);
