@@ -74,6 +74,14 @@ bool serve_port(int port) {
     return false;
 }
 
+static void open_received(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
+        conn_open(fd);
+    else
+        close(fd);
+}
+
 /* One message: one byte and one connected socket. */
 static void on_control(struct watch *w, uint32_t events) {
     (void)events;
@@ -96,13 +104,15 @@ static void on_control(struct watch *w, uint32_t events) {
     }
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     if (c == NULL || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return;
-    int fd;
-    memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    int flags = fcntl(fd, F_GETFL);
-    if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
-        conn_open(fd);
-    else
-        close(fd);
+    /* By its alignment the space for one descriptor holds two. */
+    for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
+        if (at == 0)
+            open_received(fd);
+        else
+            close(fd);
+    }
 }
 
 bool serve_control(int fd) {
