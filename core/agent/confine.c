@@ -65,6 +65,7 @@ static bool apply_life(const struct confine_config *c, struct confine_error *e) 
 
 static bool apply_identity(const struct confine_config *c, struct confine_error *e) {
     if (!(c->level == CONFINE_FULL ? binds_open(c, e) : binds_same(c, e))) return false;
+    if (c->level != CONFINE_FULL) privileges_bound(); /* with its uid root loses the right to do it */
     return namespaces_identity(c, e);
 }
 

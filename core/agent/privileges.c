@@ -29,6 +29,11 @@ static bool read_capabilities(struct __user_cap_data_struct data[2]) {
     return syscall(SYS_capget, &header, data) == 0;
 }
 
+void privileges_bound(void) {
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) break;
+}
+
 /* What the tests compare with: capabilities that stay, through exec too. */
 static bool keep_all(struct __user_cap_data_struct data[2]) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -47,10 +52,7 @@ bool privileges_drop(const struct confine_config *c, struct confine_error *e) {
     struct __user_cap_data_struct data[2];
     if (testing_off("capability-drop")) return keep_all(data);
     memset(data, 0, sizeof data);
-    /* Refused to an ordinary user without namespaces, who has none to lose and, by no_new_privs, none to
-     * gain. */
-    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) break;
+    privileges_bound();
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (syscall(SYS_capset, &header, data) == 0 && read_capabilities(data) &&
         (data[0].permitted | data[1].permitted | data[0].inheritable | data[1].inheritable) == 0)

@@ -8,6 +8,11 @@ bool privileges_keys(const struct confine_config *c,
                      struct confine_error *e); /* leaves the session key ring of the host */
 bool privileges_no_new(const struct confine_config *c,
                        struct confine_error *e); /* exec never gives rights again */
+
+/* By exec no capability can be had. Refused to an ordinary user, who has none to lose and, by no_new_privs,
+ * none to gain. */
+void privileges_bound(void);
+
 bool privileges_drop(const struct confine_config *c, struct confine_error *e); /* every capability */
 
 /* No process of the same uid may trace this one, or read its memory, environment and descriptors. Fails where
