@@ -64,20 +64,18 @@ static int open_temporary(struct file_put *p) {
     return fd;
 }
 
-/* Says "no space" before the bytes travel rather than after. tmpfs would fill the space with zeros first,
-   which costs as much as the write itself, so there (and where space cannot be set aside) the free space is
-   only looked at. */
+/* Says "no space" before the bytes travel rather than after. What surely does not fit is refused first:
+   fallocate would fill the disk up to its end before it fails. On tmpfs it would fill the space with zeros,
+   which costs as much as the write itself. */
 static bool set_space_aside(const struct file_put *p, struct file_error *e) {
-    if (p->expected < (int64_t)PREALLOCATE_FROM || testing_off("files-space")) return true;
     struct statfs fs;
-    if (fstatfs(p->fd, &fs) != 0) return true;
-    if (fs.f_type != TMPFS_MAGIC && fallocate(p->fd, FALLOC_FL_KEEP_SIZE, 0, p->expected) == 0) return true;
-    if (fs.f_type != TMPFS_MAGIC && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT))
-        return file_op_fail(e, errno);
-    uint64_t free_bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+    if (p->expected < (int64_t)PREALLOCATE_FROM || testing_off("files-space") || fstatfs(p->fd, &fs) != 0)
+        return true;
     /* A tmpfs without a limit says 0 blocks. */
-    if (fs.f_blocks == 0 || free_bytes >= (uint64_t)p->expected) return true;
-    return file_op_fail(e, ENOSPC);
+    bool fits = fs.f_blocks == 0 || (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize >= (uint64_t)p->expected;
+    if (!fits) return file_op_fail(e, ENOSPC);
+    if (fs.f_type == TMPFS_MAGIC || fallocate(p->fd, FALLOC_FL_KEEP_SIZE, 0, p->expected) == 0) return true;
+    return (errno != ENOSPC && errno != EFBIG && errno != EDQUOT) || file_op_fail(e, errno);
 }
 
 /* A ranged write that carries a mode may come after another range has already given the file that mode, for
