@@ -52,6 +52,14 @@ bool spawn_init(void) {
         struct sigaction old;
         if (sigaction(s, NULL, &old) == 0 && old.sa_handler == SIG_IGN) signal(s, SIG_DFL);
     }
+    /* Two that C libraries keep for themselves and hide; glibc's posix_spawn hands them on ignored. */
+    for (int s = 32; s <= 33; s++) {
+        unsigned long action[4] = {0};
+        if (syscall(SYS_rt_sigaction, s, NULL, action, 8) != 0 || action[0] != (unsigned long)SIG_IGN)
+            continue;
+        memset(action, 0, sizeof action);
+        syscall(SYS_rt_sigaction, s, action, NULL, 8);
+    }
     return true;
 }
 
