@@ -1,0 +1,224 @@
+/* hfsandbox: the command. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "exits.h"
+#include "print.h"
+#include "signals.h"
+#include "values.h"
+
+#define RUNS (OPTIONS_COMMAND | OPTIONS_ATTACHED)
+
+static const struct command {
+    struct options_shape shape;
+    cmd_function *function;
+    const char *synopsis, *summary, *more;
+} COMMANDS[] = {
+    {{"run", RUNS | OPTIONS_SANDBOX, 0, 0, true},
+     cmd_run,
+     "[OPTIONS] -- COMMAND [ARGUMENT...]",
+     "run one command in a fresh sandbox",
+     "Standard input, output and error, the exit code and Ctrl-C pass through; the sandbox ends with the "
+     "command.\n\n"
+     "  hfsandbox run -- python3 -c 'print(6 * 7)'\n"
+     "  hfsandbox run -c 'echo \"$1, from $(hostname)\"' -- hello\n"
+     "  tar c src | hfsandbox run --timeout 1m --memory 512M -- tar tv\n"
+     "  hfsandbox run --bind ~/data:/data --network host -- sh /data/job.sh\n"},
+    {{"create", OPTIONS_SANDBOX | OPTIONS_DETACHED | OPTIONS_DEFAULTS | OPTIONS_JSON, 0, 0, false},
+     cmd_create,
+     "[OPTIONS]",
+     "make a sandbox that stays, print its id",
+     "It ends by hfsandbox kill, or by itself when nothing has used it for the idle timeout.\n\n"
+     "  ID=$(hfsandbox create)\n"
+     "  ID=$(hfsandbox create --idle-timeout 2h -e MODE=test -w /tmp)\n"},
+    {{"list", OPTIONS_JSON, 0, 0, false},
+     cmd_sandboxes_list,
+     "",
+     "list your sandboxes",
+     "  hfsandbox list\n  hfsandbox list --json | jq -r '.[].id'\n"},
+    {{"exec", RUNS, 1, 1, true},
+     cmd_process_exec,
+     "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
+     "run a command in a sandbox",
+     "Everything passes through as with run; the sandbox stays.\n\n"
+     "  hfsandbox exec \"$ID\" -- make test\n"
+     "  hfsandbox exec \"$ID\" -c 'cd src && ls | wc -l'\n"
+     "  hfsandbox exec \"$ID\" -- cat result.bin > result.bin\n"},
+    {{"spawn", OPTIONS_COMMAND | OPTIONS_BACKGROUND | OPTIONS_JSON, 1, 1, true},
+     cmd_process_spawn,
+     "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
+     "start a command in the background, print its id",
+     "  P=$(hfsandbox spawn \"$ID\" -- python3 -m http.server)\n"
+     "  hfsandbox logs \"$ID\" \"$P\" -f\n"
+     "  hfsandbox kill \"$ID\" \"$P\"\n"},
+    {{"ps", OPTIONS_JSON, 1, 1, false},
+     cmd_process_list,
+     "ID",
+     "list the commands of a sandbox, running and recently ended",
+     "  hfsandbox ps \"$ID\"\n"},
+    {{"logs", OPTIONS_LOGS, 2, 2, false},
+     cmd_process_logs,
+     "ID PROCESS [OPTIONS]",
+     "print the output of a command",
+     "Its standard output goes to standard output, its standard error to standard error. The newest part is "
+     "held (1 MiB of each).\n\n"
+     "  hfsandbox logs \"$ID\" p-1\n"
+     "  hfsandbox logs \"$ID\" p-1 -f\n"
+     "  hfsandbox logs \"$ID\" p-1 --stdout 4096     # from a byte on, for example where the last look "
+     "ended\n"},
+    {{"wait", OPTIONS_WAIT | OPTIONS_JSON, 2, 2, false},
+     cmd_process_wait,
+     "ID PROCESS [OPTIONS]",
+     "wait for a command's end, exit with its exit code",
+     "  hfsandbox wait \"$ID\" p-1; echo $?\n"
+     "  hfsandbox wait \"$ID\" p-1 --timeout 30      # 124 when it still runs then\n"},
+    {{"kill", OPTIONS_KILL | OPTIONS_JSON, 0, 2, false},
+     cmd_kill,
+     "[ID [PROCESS]] [OPTIONS]",
+     "end a sandbox, or a command in it",
+     "  hfsandbox kill \"$ID\"                       # the sandbox with all that is in it\n"
+     "  hfsandbox kill \"$ID\" p-1                   # a command and all that it started\n"
+     "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"
+     "  hfsandbox kill \"$ID\" --all                 # every command of the sandbox\n"
+     "  hfsandbox kill --all                       # every sandbox of yours\n"},
+    {{"cp", OPTIONS_COPY, 2, 2, false},
+     cmd_copy,
+     "[-r] SOURCE DESTINATION",
+     "copy files into or out of a sandbox",
+     "One side is in a sandbox, written ID:path; - is standard input or output. Relative paths begin at the "
+     "sandbox's working\n"
+     "directory. A local name with a colon in it is written ./with:colon.\n\n"
+     "  hfsandbox cp data.csv \"$ID\":data.csv\n"
+     "  hfsandbox cp -r src \"$ID\":/tmp/\n"
+     "  hfsandbox cp \"$ID\":result.json .\n"
+     "  hfsandbox cp \"$ID\":result.json - | jq .\n"},
+    {{"ls", OPTIONS_JSON, 1, 1, false},
+     cmd_files_list,
+     "ID:PATH",
+     "list files of a sandbox",
+     "  hfsandbox ls \"$ID\":\n  hfsandbox ls \"$ID\":/tmp --json\n"},
+    {{"info", OPTIONS_JSON, 1, 1, false},
+     cmd_sandboxes_info,
+     "ID",
+     "show a sandbox: isolation that holds, limits, use",
+     "  hfsandbox info \"$ID\"\n  hfsandbox info \"$ID\" --json | jq .isolation.steps\n"},
+    {{"reap", OPTIONS_REAP | OPTIONS_JSON, 0, 0, false},
+     cmd_sandboxes_reap,
+     "[OPTIONS]",
+     "clean up what ended sandboxes left",
+     "Running sandboxes are ended only with an option.\n\n"
+     "  hfsandbox reap\n  hfsandbox reap --older-than 1h\n"},
+};
+#define COUNT (sizeof COMMANDS / sizeof *COMMANDS)
+
+static const char EXIT_CODES[] =
+    "Exit codes:\n"
+    "  of the command     its own, for run, exec and wait\n"
+    "  124                it ran longer than --timeout\n"
+    "  125                hfsandbox itself failed, or was used wrongly; one line on standard error says why\n"
+    "  126, 127           the command cannot be executed; there is no such command\n"
+    "  128 + N            signal N ended it (130 after Ctrl-C)\n";
+
+static int help(void) {
+    puts("Usage: hfsandbox COMMAND ...\n\nRuns code in an isolated sandbox on this computer.\n\nCommands:");
+    for (size_t i = 0; i < COUNT; i++)
+        printf("  %-8s %s\n", COMMANDS[i].shape.command, COMMANDS[i].summary);
+    puts("\nFor example:\n"
+         "  hfsandbox run -- python3 -c 'print(6 * 7)'\n"
+         "  ID=$(hfsandbox create)\n"
+         "  hfsandbox cp script.py \"$ID\":\n"
+         "  hfsandbox exec \"$ID\" -- python3 script.py\n"
+         "  hfsandbox kill \"$ID\"\n");
+    fputs(EXIT_CODES, stdout);
+    puts("\nhfsandbox COMMAND --help shows a command's options and examples; hfsandbox --version the "
+         "version.");
+    return print_end();
+}
+
+static int help_command(const struct command *command) {
+    printf("Usage: hfsandbox %s %s\n\n%c%s.\n", command->shape.command, command->synopsis,
+           command->summary[0] - 'a' + 'A', command->summary + 1);
+    printf("%s%s\nOptions:\n", command->more[0] == ' ' ? "\n" : "", command->more);
+    options_help(command->shape.groups);
+    if (command->shape.with_rest || command->shape.groups & OPTIONS_WAIT) printf("\n%s", EXIT_CODES);
+    return print_end();
+}
+
+static const struct command *find(const char *name) {
+    const struct command *nearest = NULL;
+    size_t least = 3;
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t distance = values_distance(name, COMMANDS[i].shape.command);
+        if (distance == 0) return &COMMANDS[i];
+        if (distance < least && distance < strlen(COMMANDS[i].shape.command)) {
+            least = distance;
+            nearest = &COMMANDS[i];
+        }
+    }
+    if (nearest) {
+        print_error("there is no command '%s': did you mean %s? (hfsandbox --help lists them)", name,
+                    nearest->shape.command);
+    } else {
+        print_error("there is no command '%s': hfsandbox --help lists them", name);
+    }
+    return NULL;
+}
+
+/* A library's socket must not land on a standard descriptor that the caller closed: what is written there
+ * would go to it. */
+static bool open_standard(void) {
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd) return false;
+    }
+    return true;
+}
+
+static int run(const struct command *command, int argc, char **argv) {
+    struct options options;
+    struct session session;
+    int code = EXITS_FAILED;
+    bool good = options_parse(&options, &command->shape, argc, argv);
+    if (good && options.help) {
+        code = help_command(command);
+    } else if (good && !signals_install()) {
+        print_error("cannot install signal handlers");
+    } else if (good) {
+        if (session_open(&session, options.provider)) code = command->function(&session, &options);
+        session_close(&session);
+        fflush(stdout);
+        signals_end();
+    }
+    options_free(&options);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    if (!open_standard()) return EXITS_FAILED;
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name) {
+        print_error("what is to be done? hfsandbox --help shows the commands");
+        return EXITS_FAILED;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("hfsandbox %s\n", sbx_version());
+        return print_end();
+    }
+    bool asks = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0;
+    if (asks && argc < 3) return help();
+    if (asks && argc > 3) {
+        print_error("help takes one command");
+        return EXITS_FAILED;
+    }
+    if (name[0] == '-' && !asks) {
+        print_error("unknown option %s: options follow the command, as in hfsandbox run %s; hfsandbox --help "
+                    "shows more",
+                    name, name);
+        return EXITS_FAILED;
+    }
+    const struct command *command = find(asks ? argv[2] : name);
+    if (!command) return EXITS_FAILED;
+    return asks ? help_command(command) : run(command, argc - 2, argv + 2);
+}

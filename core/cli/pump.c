@@ -1,0 +1,189 @@
+#include "pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#ifdef __linux__
+#include <sys/sysmacros.h>
+#endif
+#include <unistd.h>
+
+#include "exits.h"
+#include "print.h"
+#include "signals.h"
+#include "values.h"
+
+#define PIECE         65536
+#define CLEANUP_MS    10000
+#define FOREGROUND_MS 250 /* how often a background job looks whether the terminal is its own again */
+
+struct pump {
+    struct session *session;
+    sbx_process *process;
+    uint64_t from[2];
+    bool feeding, writing; /* input is open; a write of it is under way */
+    char input[PIECE];
+    sbx_error input_error; /* code 0 = none */
+};
+
+bool pump_has_input(void) {
+    struct stat st;
+    if (fstat(STDIN_FILENO, &st) < 0) return false;
+#ifdef __linux__
+    if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)) return false;
+#endif
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY;
+}
+
+int pump_exit_code(const sbx_event *exit) {
+    if (exit->survivors) {
+        print_error("%zu processes of the command could not be killed; end the sandbox to end them",
+                    exit->survivors);
+    }
+    if (exit->timed_out) {
+        print_error("the command was killed: it ran longer than its timeout (%lld ms)",
+                    (long long)exit->duration_ms);
+        return EXITS_TIMEOUT;
+    }
+    if (exit->limit) print_error("the command was ended by the sandbox's limit of %s", exit->limit);
+    return exit->signal ? EXITS_SIGNAL + exit->signal : exit->exit_code & 0xff;
+}
+
+int pump_start_failed(const sbx_error *err, const sbx_command *command) {
+    int code = session_failed(err);
+    if (signals_received() || err->code != SBX_ERROR_SPAWN || !command->argv) return code;
+    return err->system_errno == ENOENT ? EXITS_NOT_FOUND : EXITS_NOT_EXECUTABLE;
+}
+
+/* Output to where it belongs. 0, or the exit code of the failure. */
+static int put(struct pump *p, const sbx_event *event) {
+    bool err = (event->type == SBX_EVENT_GAP ? event->stream : event->type) == SBX_EVENT_STDERR;
+    if (event->type == SBX_EVENT_GAP) {
+        print_error("%llu bytes of %s from offset %llu on were not read in time and are lost",
+                    (unsigned long long)event->dropped, err ? "stderr" : "stdout",
+                    (unsigned long long)event->offset);
+        return 0;
+    }
+    uint64_t skip = p->from[err] > event->offset ? p->from[err] - event->offset : 0;
+    if (skip >= event->len) return 0;
+    const char *data = event->data;
+    return print_bytes(err ? STDERR_FILENO : STDOUT_FILENO, data + skip, event->len - (size_t)skip)
+               ? 0
+               : print_failed(errno);
+}
+
+/* One piece of standard input, or its end, on its way. */
+static void feed(struct pump *p) {
+    ssize_t len = read(STDIN_FILENO, p->input, sizeof p->input);
+    if (len < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (len <= 0) p->feeding = false;
+    sbx_call call = session_call(p->session, SBX_NO_TIMEOUT, p->input);
+    sbx_status status =
+        sbx_process_write(p->process, p->input, len > 0 ? (size_t)len : 0, len <= 0, &call, &p->input_error);
+    p->writing = status == SBX_PENDING;
+    if (!p->writing) p->feeding = false;
+}
+
+static void fed(struct pump *p, const sbx_completion *done) {
+    p->writing = false;
+    if (done->status >= 0) return;
+    p->feeding = false;
+    p->input_error = done->error;
+}
+
+/* A terminal gives its input to the foreground job alone; reading it from the background would stop this
+ * process. */
+static bool may_read(void) {
+    pid_t foreground = tcgetpgrp(STDIN_FILENO);
+    return foreground < 0 || foreground == getpgrp();
+}
+
+/* The next completion of p->process (its user is &p->from); input is passed on meanwhile. */
+static void wait_for_event(struct pump *p, sbx_completion *done) {
+    for (;;) {
+        bool wanted = p->feeding && !p->writing, readable = wanted && may_read();
+        struct pollfd input = {.fd = readable ? STDIN_FILENO : -1, .events = POLLIN};
+        if (!session_poll(p->session, done, &input, wanted && !readable ? FOREGROUND_MS : -1)) {
+            if (input.revents) feed(p);
+            continue;
+        }
+        if (done->user == p->from || !done->user) return;
+        if (done->user == p->input) fed(p, done);
+        session_release(done);
+    }
+}
+
+/* The command's input was refused for another reason than that it reads no more. */
+static bool input_lost(const struct pump *p) {
+    return p->input_error.code < 0 && p->input_error.code != SBX_ERROR_CONFLICT &&
+           p->input_error.code != SBX_ERROR_NOT_FOUND && p->input_error.code != SBX_ERROR_GONE;
+}
+
+/* Passes everything through. True: the command ended, *code is its exit code. False: *code is that of the
+ * failure. */
+static bool pass(struct pump *p, int *code) {
+    for (;;) {
+        sbx_error err;
+        sbx_completion done;
+        sbx_call call = session_call(p->session, SBX_NO_TIMEOUT, p->from);
+        sbx_status status = sbx_process_next(NULL, p->process, &call, &err);
+        if (status == SBX_PENDING) {
+            wait_for_event(p, &done);
+            status = done.status;
+            err = done.error;
+        }
+        if (status != SBX_OK) {
+            if (status > 0) err = (sbx_error){.code = SBX_ERROR_INTERNAL}; /* the end without an exit event */
+            *code = session_failed(&err);
+            return false;
+        }
+        bool ended = done.event->type == SBX_EVENT_EXIT;
+        *code = ended ? pump_exit_code(done.event) : put(p, done.event);
+        session_release(&done);
+        if (ended) return true;
+        if (!*code && input_lost(p)) *code = session_failed(&p->input_error);
+        if (*code) return false;
+    }
+}
+
+static void kill_tree(struct session *s, sbx_process *process) {
+    sbx_error err;
+    sbx_completion done;
+    sbx_call call = session_last_call(s, CLEANUP_MS, &call);
+    session_wait(s, sbx_process_kill(NULL, process, &call, &err), &call, &done, &err);
+}
+
+int pump_run(struct session *s, sbx_sandbox *sandbox, sbx_command *command) {
+    struct pump *p = print_allocate(sizeof *p);
+    sbx_error err;
+    sbx_completion done;
+    int code;
+    p->session = s;
+    p->feeding = command->input_open;
+    sbx_call call = session_call(s, 0, &call);
+    if (session_wait(s, sbx_process_start(NULL, sandbox, command, &call, &err), &call, &done, &err) !=
+        SBX_OK) {
+        code = pump_start_failed(&err, command);
+    } else {
+        p->process = done.process;
+        if (!pass(p, &code)) kill_tree(s, p->process);
+        sbx_process_free(p->process);
+    }
+    free(p);
+    return code;
+}
+
+int pump_follow(struct session *s, sbx_process *process, uint64_t from_stdout, uint64_t from_stderr) {
+    struct pump *p = print_allocate(sizeof *p);
+    int code;
+    p->session = s;
+    p->process = process;
+    p->from[0] = from_stdout;
+    p->from[1] = from_stderr;
+    if (pass(p, &code)) code = 0;
+    free(p);
+    return code;
+}

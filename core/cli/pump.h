@@ -1,0 +1,25 @@
+/* Between a command in a sandbox and this process: input as it comes, output as it comes, the end. */
+#ifndef CLI_PUMP_H
+#define CLI_PUMP_H
+
+#include "session.h"
+
+/* Whether standard input is worth passing on: it is open and is not /dev/null. */
+bool pump_has_input(void);
+
+/* Starts a command attached, passes everything through until it ends, and gives the exit code. When that
+   cannot go on (a signal, a closed output, a lost sandbox) the command is killed with all that it started. */
+int pump_run(struct session *s, sbx_sandbox *sandbox, sbx_command *command);
+
+/* Copies a process's output from these offsets on, until it ends; it is left running whatever happens. Gives
+ * the exit code of the copying. */
+int pump_follow(struct session *s, sbx_process *process, uint64_t from_stdout, uint64_t from_stderr);
+
+/* The exit code that stands for a command's end, with a word on standard error where the code alone does not
+ * say it. */
+int pump_exit_code(const sbx_event *exit);
+
+/* The exit code for a command that could not be started, said. */
+int pump_start_failed(const sbx_error *err, const sbx_command *command);
+
+#endif

@@ -1,0 +1,105 @@
+#include "session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "exits.h"
+#include "print.h"
+#include "signals.h"
+
+bool session_open(struct session *s, const char *provider) {
+    sbx_error err;
+    sbx_client_options options = {SBX_CLIENT_OPTIONS_INIT, .provider = provider};
+    *s = (struct session){0};
+    if (sbx_client_new(&s->client, &options, &err) || sbx_queue_new(&s->queue, s->client, &err) ||
+        sbx_cancel_new(&s->cancel, &err)) {
+        session_failed(&err);
+        return false;
+    }
+    return true;
+}
+
+void session_close(struct session *s) {
+    sbx_queue_free(s->queue);
+    sbx_cancel_free(s->cancel);
+    sbx_client_free(s->client);
+}
+
+sbx_call session_call(struct session *s, int64_t timeout_ms, void *user) {
+    return (sbx_call){SBX_CALL_INIT, .timeout_ms = timeout_ms, .cancel = s->cancel, .queue = s->queue,
+                      .user = user};
+}
+
+sbx_call session_last_call(struct session *s, int64_t timeout_ms, void *user) {
+    return (sbx_call){SBX_CALL_INIT, .timeout_ms = timeout_ms, .queue = s->queue, .user = user};
+}
+
+int session_poll(struct session *s, sbx_completion *done, struct pollfd *extra, int timeout_ms) {
+    for (;;) {
+        if (signals_received() && !s->canceled) {
+            s->canceled = true;
+            sbx_cancel_now(s->cancel);
+        }
+        *done = (sbx_completion){SBX_COMPLETION_INIT};
+        sbx_status status = sbx_queue_next(done, s->queue, 0, NULL);
+        if (status == SBX_OK) return 1;
+        if (status != SBX_DONE) { /* nothing can be waited for any more: the caller's call counts as failed */
+            *done = (sbx_completion){SBX_COMPLETION_INIT, .status = status, .error = {.code = status}};
+            strcpy(done->error.message, sbx_status_text(status));
+            return 1;
+        }
+        struct pollfd ready[3] = {{.fd = sbx_queue_fd(s->queue), .events = POLLIN},
+                                  {.fd = s->canceled ? -1 : signals_fd(), .events = POLLIN},
+                                  {.fd = -1}};
+        if (extra) ready[2] = *extra;
+        int count = poll(ready, 3, timeout_ms);
+        if (count < 0 && errno != EINTR) return 0;
+        if (count < 0) continue;
+        if (extra) extra->revents = ready[2].revents;
+        if (count == 0 || ready[2].revents) return 0;
+    }
+}
+
+void session_release(sbx_completion *done) {
+    sbx_sandbox_free(done->sandbox);
+    sbx_process_free(done->process);
+    sbx_result_free(done->result);
+    sbx_bytes_free(done->bytes);
+    sbx_file_list_free(done->files);
+    sbx_process_list_free(done->processes);
+    sbx_sandbox_list_free(done->sandboxes);
+    if (done->event) sbx_event_free(done->event);
+    if (done->file) sbx_file_info_free(done->file);
+    *done = (sbx_completion){SBX_COMPLETION_INIT};
+}
+
+sbx_status session_wait(struct session *s, sbx_status started, const void *user, sbx_completion *done,
+                        sbx_error *err) {
+    *done = (sbx_completion){SBX_COMPLETION_INIT};
+    if (started != SBX_PENDING) return started;
+    for (;;) {
+        if (!session_poll(s, done, NULL, -1)) continue;
+        if (done->user == user || !done->user) break; /* no user: the queue itself failed */
+        session_release(done);
+    }
+    if (done->status < 0) *err = done->error;
+    return done->status;
+}
+
+int session_failed(const sbx_error *err) {
+    if (signals_received()) return EXITS_SIGNAL + signals_received();
+    print_error("%s", err->message[0] ? err->message : sbx_status_text(err->code));
+    return EXITS_FAILED;
+}
+
+sbx_sandbox *session_connect(struct session *s, const char *id) {
+    sbx_error err;
+    sbx_completion done;
+    sbx_call call = session_call(s, 0, &call);
+    if (session_wait(s, sbx_sandbox_connect(NULL, s->client, id, &call, &err), &call, &done, &err) !=
+        SBX_OK) {
+        session_failed(&err);
+        return NULL;
+    }
+    return done.sandbox;
+}

@@ -1,0 +1,43 @@
+/* The library as the command uses it: every call is asynchronous, so that a signal cancels whatever is waited
+ * for. */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include <hfsandbox/hfsandbox.h>
+
+#include <poll.h>
+#include <stdbool.h>
+
+struct session {
+    sbx_client *client;
+    sbx_queue *queue;
+    sbx_cancel *cancel;
+    bool canceled;
+};
+
+/* provider NULL = the default. False: said why. */
+bool session_open(struct session *s, const char *provider);
+void session_close(struct session *s);
+
+/* How a call is made: canceled by a signal, or (for the end of things) not, but with a deadline. timeout_ms
+ * as in sbx_call. */
+sbx_call session_call(struct session *s, int64_t timeout_ms, void *user);
+sbx_call session_last_call(struct session *s, int64_t timeout_ms, void *user);
+
+/* Waits for a completion, or for `extra` (may be NULL), or timeout_ms (-1 = none). 1 = *done was filled, 0 =
+ * look at the extra. */
+int session_poll(struct session *s, sbx_completion *done, struct pollfd *extra, int timeout_ms);
+
+/* Waits for the completion of the call that returned `started` and was given `user`. Others that come
+ * meanwhile are let go. */
+sbx_status session_wait(struct session *s, sbx_status started, const void *user, sbx_completion *done,
+                        sbx_error *err);
+void session_release(sbx_completion *done); /* frees what a completion brought */
+
+/* Says what failed, unless a signal was the cause; gives the exit code. */
+int session_failed(const sbx_error *err);
+
+/* A handle to sandbox `id`; NULL: said why. */
+sbx_sandbox *session_connect(struct session *s, const char *id);
+
+#endif

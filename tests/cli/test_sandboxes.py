@@ -1,0 +1,219 @@
+"""Sandboxes that stay: created, used from other processes, listed, ended."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from agent import wait_until
+from command import ORDINARY, User
+
+
+def test_life_of_a_sandbox(user):
+    assert user.json("list") == []
+    before = time.time() * 1000
+    id = user.json("create")["id"]
+    other = user.ok("create").decode()
+    assert other.endswith("\n") and other.strip() != id
+    rows = {row["id"]: row for row in user.json("list")}
+    assert set(rows) == {id, other.strip()}
+    row = rows[id]
+    assert set(row) == {"id", "provider", "created_at_ms", "pid", "detached", "running"}
+    assert row["provider"] == "local" and row["detached"] is True and row["running"] is True
+    assert before - 2000 < row["created_at_ms"] < time.time() * 1000 + 2000
+    os.kill(row["pid"], 0)
+    table = user.ok("list").decode().split("\n")
+    assert table[0].split() == ["ID", "PROVIDER", "STATE", "CREATED", "PID"] and len(table) == 4
+    assert user.ok("exec", id, "-c", "echo kept >file; cat file") == b"kept\n"
+    assert user.ok("exec", id, "--", "cat", "file") == b"kept\n"
+    assert user.ok("kill", id) == b""
+    assert [row["id"] for row in user.json("list")] == [other.strip()]
+    assert id in user.fails("exec", id, "--", "true")
+    assert id in user.fails("kill", id)
+    assert user.json("kill", "--all") == {"ended": 1}
+    assert user.json("list") == []
+    user.nothing_left()
+
+
+def test_create_options_hold_for_every_command(user):
+    id = user.ok("create", "-e", "A=1", "-e", "B=2", "-w", "/tmp", "--open-files", "123", "--idle-timeout", "1h").decode().strip()
+    out = user.ok("exec", id, "-e", "B=3", "-c", "echo $A $B $PWD $(ulimit -n)")
+    assert out == b"1 3 /tmp 123\n"
+
+
+def test_exec_passes_everything_through(user, sandbox):
+    data = os.urandom(1 << 20)
+    assert user.ok("exec", sandbox, "--", "cat", input=data) == data
+    run = user("exec", sandbox, "-c", "echo out; echo err >&2; exit 9")
+    assert (run.code, run.out, run.err) == (9, b"out\n", b"err\n")
+    assert user("exec", sandbox, "--timeout", "300ms", "--", "sleep", "300").code == 124
+    user.fails("exec", sandbox, "--", "no-such-program", code=127)
+
+
+@pytest.mark.parametrize("number", [2, 15, 1])
+def test_a_signal_to_exec_ends_its_command_and_not_the_sandbox(user, sandbox, number):
+    process = user.start("exec", sandbox, "-c", "setsid sleep 300 & echo ready; sleep 300")
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (-number, b"")
+    assert user.ok("exec", sandbox, "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '^300$' || true") == b"0\n"
+    assert [p for p in user.json("ps", sandbox) if p["running"]] == []
+
+
+def test_background_commands(user, sandbox):
+    process = user.ok("spawn", sandbox, "--tag", "worker", "-c", "echo out; echo err >&2; read never; sleep 300").decode().strip()
+    assert re.fullmatch(r"p-\d+", process)
+    second = user.json("spawn", sandbox, "--", "sleep", "300")
+    assert re.fullmatch(r"p-\d+", second["id"]) and second["pid"] > 0
+    rows = {p["id"]: p for p in user.json("ps", sandbox)}
+    assert rows[process]["tag"] == "worker" and rows[second["id"]]["running"] is True
+    assert rows[second["id"]]["exit_code"] is None and rows[second["id"]]["pid"] == second["pid"]
+    assert json.loads(rows[second["id"]]["command"]) == ["sleep", "300"]
+    table = user.ok("ps", sandbox).decode()
+    assert "[worker]" in table and "running" in table and "sleep 300" in table
+    wait_until(lambda: user("logs", sandbox, process).err == b"err\n", what="its output")
+    assert user("logs", sandbox, process).out == b"out\n"
+    assert user.json("kill", sandbox, second["id"], "--signal", "TERM")["signalled"] == 1
+    assert user("wait", sandbox, second["id"]).code == 128 + 15
+    assert user.json("kill", sandbox, process)["signalled"] >= 1
+    rows = {p["id"]: p for p in user.json("ps", sandbox)}
+    assert rows[second["id"]]["signal"] == 15 and rows[second["id"]]["running"] is False
+    assert rows[second["id"]]["exit_code"] is None
+
+
+def test_logs_from_an_offset_and_following(user, sandbox):
+    process = user.ok("spawn", sandbox, "-c", "printf 0123456789; printf abcdef >&2; until [ -e go ]; do sleep 0.05; done; printf XYZ; exit 5").decode().strip()
+    wait_until(lambda: user("logs", sandbox, process).err == b"abcdef", what="its output")
+    run = user("logs", sandbox, process, "--stdout", "4", "--stderr", "2")
+    assert (run.code, run.out, run.err) == (0, b"456789", b"cdef")
+    assert user.ok("logs", sandbox, process, "--stdout", "10", "--stderr", "6") == b""
+    assert "1000" in user.fails("logs", sandbox, process, "--stdout", "1000")
+    with user.start("logs", "-f", sandbox, process, "--stdout=8") as follower:
+        assert follower.stdout.read(2) == b"89"
+        user.ok("exec", sandbox, "--", "touch", "go")
+        assert follower.stdout.read() == b"XYZ" and follower.wait(20) == 0
+    assert user("wait", sandbox, process).code == 5
+    assert user("logs", sandbox, process).out == b"0123456789XYZ"
+    assert "p-999" in user.fails("logs", sandbox, "p-999")
+
+
+def test_following_does_not_end_what_it_follows(user, sandbox):
+    process = user.ok("spawn", sandbox, "-c", "echo ready; sleep 300").decode().strip()
+    follower = user.start("logs", sandbox, process, "-f")
+    assert follower.stdout.readline() == b"ready\n"
+    follower.send_signal(signal.SIGINT)
+    follower.communicate(timeout=20)
+    assert follower.returncode == -signal.SIGINT
+    assert [p["running"] for p in user.json("ps", sandbox)] == [True]
+
+
+def test_output_that_was_dropped_is_said(user, sandbox):
+    process = user.ok("spawn", sandbox, "-c", "head -c 3M /dev/zero; echo end").decode().strip()
+    assert user("wait", sandbox, process).code == 0
+    run = user("logs", sandbox, process)
+    assert run.code == 0 and run.out.endswith(b"end\n") and b"no longer held" in run.err
+    dropped = int(re.search(rb"(\d+) bytes", run.err).group(1))
+    assert dropped + len(run.out) == (3 << 20) + 4
+
+
+def test_wait(user, sandbox):
+    process = user.ok("spawn", sandbox, "-c", "until [ -e go ]; do sleep 0.05; done; exit 42").decode().strip()
+    begin = time.monotonic()
+    line = user.fails("wait", sandbox, process, "--timeout", "300ms", code=124)
+    assert process in line and time.monotonic() - begin < 10
+    waiting = user.start("wait", sandbox, process, "--json")
+    user.ok("exec", sandbox, "--", "touch", "go")
+    out, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 42 and err == b""
+    end = json.loads(out)
+    assert end["exit_code"] == 42 and end["signal"] is None and end["timed_out"] is False and end["id"] == process
+    assert user("wait", sandbox, process).code == 42
+
+
+def test_kill_says_what_it_did(user, sandbox):
+    process = user.ok("spawn", sandbox, "--", "true").decode().strip()
+    user("wait", sandbox, process)
+    assert process in user.fails("kill", sandbox, process) or True
+    tree = user.ok("spawn", sandbox, "-c", "sleep 300 & sleep 300 & echo ready; wait").decode().strip()
+    wait_until(lambda: user("logs", sandbox, tree).out == b"ready\n", what="the tree")
+    assert user.json("kill", sandbox, tree, "-s", "USR1")["signalled"] == 3
+    [user.ok("spawn", sandbox, "--", "sleep", "300") for _ in range(3)]
+    assert user.json("kill", sandbox, "--all")["signalled"] >= 3
+    wait_until(lambda: not [p for p in user.json("ps", sandbox) if p["running"]], what="their end")
+
+
+def test_info(user, sandbox):
+    info = user.json("info", sandbox)
+    assert info["id"] == sandbox and info["provider"] == "local" and info["detached"] is True
+    assert info["isolation"]["level"] == "full" and all(step["holds"] for step in info["isolation"]["steps"] if step["required"])
+    assert info["limits"]["processes"] > 0
+    text = user.ok("info", sandbox).decode()
+    assert f"id: {sandbox}" in text and "level: full" in text
+    for step in info["isolation"]["steps"]:
+        assert re.search(rf"^{re.escape(step['name'])} +(yes|no) ", text, re.M), text
+
+
+def test_reap_ends_only_what_it_is_told(user):
+    id = user.ok("create").decode().strip()
+    assert user.json("reap") == {"reaped": 0}
+    assert user.json("reap", "--older-than", "1h") == {"reaped": 0}
+    assert [row["id"] for row in user.json("list")] == [id]
+    assert user.json("reap", "--older-than", "0") == {"reaped": 1}
+    assert user.json("list") == []
+    user.ok("create")
+    assert user.ok("reap", "--all") == b"1 ended or cleaned up\n"
+
+
+def test_reap_cleans_up_after_a_killed_sandbox(user):
+    user.ok("create")
+    [row] = user.json("list")
+    os.kill(row["pid"], signal.SIGKILL)
+    wait_until(lambda: not [row for row in user.json("list") if row["running"]], what="its end")
+    user.ok("reap")
+    assert user.json("list") == []
+    user.nothing_left()
+
+
+def test_idle_timeout_ends_it(user):
+    user.ok("create", "--idle-timeout", "1s")
+    wait_until(lambda: not [row for row in user.json("list") if row["running"]], 20, "the end of an idle sandbox")
+    user.ok("reap")
+    user.nothing_left()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a second user")
+def test_other_users_do_not_reach_it():
+    with User() as root, User(ORDINARY) as other:
+        id = root.ok("create").decode().strip()
+        shared = {"XDG_RUNTIME_DIR": str(root.runtime)}
+        assert other.json("list") == []
+        other.fails("exec", id, "--", "true")
+        other.fails("exec", id, "--", "true", env=shared)
+        other.fails("kill", id, env=shared)
+        assert root.ok("exec", id, "--", "echo", "alive") == b"alive\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_the_default_directory_without_xdg():
+    """No XDG_RUNTIME_DIR: a private directory below /tmp, made by each user for itself."""
+    with User(ORDINARY) as user:
+        del user.env["XDG_RUNTIME_DIR"]
+        id = user.ok("create").decode().strip()
+        try:
+            assert id in [row["id"] for row in user.json("list")]
+        finally:
+            user.ok("kill", id)
+
+
+def test_a_create_that_cannot_say_its_id_leaves_nothing(user):
+    with open("/dev/full", "wb") as full:
+        assert user("create", stdout=full).code == 125
+    assert user.json("list") == []
+    process = user.start("create")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    if not out:
+        assert user.json("list") == []
