@@ -66,7 +66,7 @@ int localdir_listen(struct confine_error *e) {
     snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, LOCAL_SOCKET);
     /* fchmod before bind decides the mode of the socket file. */
     if (fd < 0 || fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(fd, SOMAXCONN) != 0) {
+        listen(fd, 4096) != 0) {
         fail(e, "socket");
         return -1;
     }

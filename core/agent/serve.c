@@ -13,6 +13,7 @@
 #include "agent/loop.h"
 #include "util/scope.h"
 
+#define BACKLOG        4096 /* the kernel lowers it to its own limit */
 #define ACCEPT_AT_ONCE 16
 #define ACCEPT_PAUSE   100 /* ms, when descriptors or memory have run out */
 
@@ -61,7 +62,7 @@ static int bound_socket(int family, int port) {
     if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) < 0) return -1;
     int bound = family == AF_INET6 ? bind(fd, (struct sockaddr *)&any6, sizeof any6)
                                    : bind(fd, (struct sockaddr *)&any4, sizeof any4);
-    if (bound < 0 || listen(fd, SOMAXCONN) < 0) return -1;
+    if (bound < 0 || listen(fd, BACKLOG) < 0) return -1;
     return steal_fd(&fd);
 }
 
