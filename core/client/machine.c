@@ -17,6 +17,7 @@
 #include "client/provider.h"
 #include "util/clock.h"
 #include "util/scope.h"
+#include "util/testing.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -65,7 +66,10 @@ void machine_free(struct machine *m) {
     explicit_bzero(&m->record, sizeof m->record);
     free(m->runtime);
     buf_free(&m->line);
-    if (m->background) io_background(&m->client->io, -1);
+    if (m->background) {
+        io_background(&m->client->io, -1);
+        client_release_locked(m->client); /* whoever drives holds it too */
+    }
     free(m);
 }
 
@@ -211,7 +215,7 @@ struct sbx_sandbox *machine_sandbox(struct machine *m, unsigned features, sbx_er
 
 static void on_grace(void *ctx) {
     struct machine *m = ctx;
-    local_spawn_signal(m->child.pidfd, SIGKILL);
+    if (!testing_off("kill-grace")) local_spawn_signal(m->child.pidfd, SIGKILL);
 }
 
 void machine_kill(struct machine *m, struct machine_kill *kill) {
@@ -308,14 +312,9 @@ static void on_ended(void *ctx, unsigned events) {
     if (confirm(m, 0, &how)) machine_confirmed(m, how);
 }
 
-void machine_end_now(struct machine *m) {
-    if (m->ended) return;
-    local_spawn_signal(m->child.pidfd, SIGTERM);
-    if (!confirm(m, KILL_GRACE, NULL)) {
-        local_spawn_signal(m->child.pidfd, SIGKILL);
-        confirm(m, KILL_GRACE, NULL);
-    }
-    m->ended = true;
+static void end_now(struct machine *m) {
+    local_spawn_signal(m->child.pidfd, SIGKILL);
+    confirm(m, KILL_GRACE, NULL);
     clean(m);
 }
 
@@ -325,10 +324,12 @@ void machine_abandon(struct machine *m) {
         machine_kill(m, NULL);
         if (confirm(m, FREE_WAIT, NULL)) {
             clean(m);
+        } else if (m->background || io_background(&m->client->io, 1)) {
+            if (!m->background) client_hold(m->client);
+            m->background = true;
+            return;
         } else {
-            m->background = m->background || io_background(&m->client->io, 1);
-            if (m->background) return;
-            machine_end_now(m);
+            end_now(m); /* there is no thread that could wait */
         }
     }
     machine_free(m);

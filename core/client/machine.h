@@ -67,8 +67,6 @@ void machine_confirmed(struct machine *machine, int how); /* the end is known: t
    now or later. */
 void machine_abandon(struct machine *machine);
 void machine_let_go(struct machine *machine);
-void machine_end_now(
-    struct machine *machine); /* for the client's end: waits until it is confirmed, for seconds at most */
 
 void machine_look(struct sbx_client *client); /* notices what has ended while nobody drove the client */
 

@@ -32,12 +32,8 @@ static void client_free(struct sbx_client *client) {
     struct machines *all = client->provider_data;
     while (all->first != NULL) {
         struct machine *m = all->first;
-        /* Attached ones are still here only when their end took longer than giving the handle back may wait.
-         */
-        if (m->detached)
-            machine_orphan(steal_fd(&m->child.pidfd));
-        else
-            machine_end_now(m);
+        /* Those that run on detached; attached ones hold the client until their end. */
+        machine_orphan(steal_fd(&m->child.pidfd));
         machine_free(m);
     }
     free(all);

@@ -315,3 +315,37 @@ print("fine")
     out, err = started(traces, text).communicate(timeout=30)
     assert out == "fine\n", err
     traces.gone()
+
+
+STOPPED = """
+keeper = client.list()[0]["pid"]
+os.kill(keeper, signal.SIGSTOP)
+begin = time.monotonic()
+try:
+    %s
+except sbx.Error as e:
+    print(e.name, end=" ")
+print("%%.3f" %% (time.monotonic() - begin), flush=True)
+sys.stdin.read()
+try:
+    os.kill(keeper, signal.SIGCONT)
+except ProcessLookupError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("end,least,most", [("box.kill(timeout_ms=20000)", 1.5, 10), ("box.close()", 0, 0.2), ("client.close(); box.close()", 0, 0.2)])
+def test_a_keeper_that_does_not_react_is_ended_all_the_same(traces, end, least, most):
+    """By SIGKILL after a grace; giving the handle back does not wait for that."""
+    process = started(traces, STOPPED % end)
+    took = float(process.stdout.readline())
+    traces.gone()
+    process.communicate("")
+    assert least <= took <= most
+
+
+def test_control_without_sigkill_after_the_grace(traces):
+    process = started(traces, STOPPED % "box.kill(timeout_ms=4000)", SBX_TEST_OFF="kill-grace")
+    assert process.stdout.readline().startswith("ERROR_TIMEOUT")
+    process.communicate("")
+    traces.gone()
