@@ -8,6 +8,7 @@
 #define BUCKETS 256
 
 static struct reap *table[BUCKETS];
+static uint64_t orphans;
 
 static struct reap **find(pid_t pid) {
     struct reap **at = &table[(unsigned)pid % BUCKETS];
@@ -34,6 +35,10 @@ void reap_ignore(struct reap *r) {
     r->pid = 0;
 }
 
+uint64_t reap_orphans(void) {
+    return orphans;
+}
+
 void reap_signal(void) {
     for (;;) {
         siginfo_t info;
@@ -44,7 +49,10 @@ void reap_signal(void) {
         }
         if (info.si_pid == 0) return;
         struct reap **at = find(info.si_pid), *r = *at;
-        if (r == NULL) continue; /* an orphan */
+        if (r == NULL) {
+            orphans++;
+            continue;
+        }
         *at = r->next;
         r->pid = 0;
         bool exited = info.si_code == CLD_EXITED;

@@ -6,6 +6,7 @@
 #define AGENT_REAP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Embedded in whatever waits for a child. */
@@ -17,6 +18,8 @@ struct reap {
 
 bool reap_init(void);   /* makes the agent the reaper of orphans; SIGCHLD must be blocked by then */
 void reap_signal(void); /* SIGCHLD has arrived */
+
+uint64_t reap_orphans(void); /* how many children that nobody expected have been collected so far */
 
 void reap_expect(struct reap *r, pid_t pid, void (*ended)(struct reap *, int, int));
 void reap_ignore(struct reap *r); /* nobody asks any more; the child is still collected */

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/reap.h"
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/testing.h"
@@ -40,7 +41,7 @@ static unsigned pause_ms = 1;
 /* The scan under way: first everything is looked at, then what belongs to an operation is signalled. */
 static DIR *proc;
 static bool in_pass, listed;
-static uint64_t earliest;
+static uint64_t earliest, orphans_before;
 static struct seen *seen;
 static size_t seen_count, seen_room, seen_at;
 
@@ -255,11 +256,16 @@ static void end_pass(void) {
     if (proc != NULL) closedir(proc);
     proc = NULL;
     int64_t now = loop_now();
+    /* A process that forks and exits all the time can be missed by a look; but each time it does, an orphan
+     * comes to us and ends. */
+    reap_signal();
+    bool quiet = reap_orphans() == orphans_before;
     for (bool again = true; again;) { /* a done callback may start or cancel others */
         again = false;
         for (struct tree_op *op = ops; op != NULL && !again; op = op->next) {
             bool once = op->signal != SIGKILL || testing_off("tree-repeat");
-            if (op->passes == 0 || (!once && op->survivor_count > 0 && now < op->deadline)) continue;
+            if (op->passes == 0 || (!once && now < op->deadline && (op->survivor_count > 0 || !quiet)))
+                continue;
             again = true;
             finish(op);
             break;
@@ -287,6 +293,7 @@ static void begin_pass(void) {
     seen_count = 0;
     seen_at = 0;
     earliest = UINT64_MAX;
+    orphans_before = reap_orphans();
     proc = opendir("/proc");
     listed = proc == NULL;
     for (struct tree_op *op = ops; op != NULL; op = op->next) {
