@@ -109,7 +109,8 @@ static void raise_descriptors(void) {
 }
 
 static int serve(void) {
-    if (!loop_init() || !workers_init() || !lifetime_init()) fail("%s: %s", "the event loop", strerror(errno));
+    if (!loop_init() || !workers_init() || !lifetime_init())
+        fail("%s: %s", "the event loop", strerror(errno));
     if (agent.local) {
         local_start_serve();
     } else if (!serve_port(agent.port)) {

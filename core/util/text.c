@@ -58,7 +58,8 @@ size_t text_percent_decode(char *text, size_t len) {
         char c = text[from];
         if (c == '+') {
             c = ' ';
-        } else if (c == '%' && from + 2 < len && hex_value(text[from + 1]) >= 0 && hex_value(text[from + 2]) >= 0) {
+        } else if (c == '%' && from + 2 < len && hex_value(text[from + 1]) >= 0 &&
+                   hex_value(text[from + 2]) >= 0) {
             c = (char)(hex_value(text[from + 1]) * 16 + hex_value(text[from + 2]));
             from += 2;
         }

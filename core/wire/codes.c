@@ -7,10 +7,9 @@
 static const struct {
     const char *name;
     int http;
-} table[WIRE_CODE_COUNT] = {
-    [WIRE_OK] = {"ok", 200},
+} table[WIRE_CODE_COUNT] = {[WIRE_OK] = {"ok", 200},
 #define WIRE_ROW(code, text, status) [WIRE_##code] = {text, status},
-    WIRE_CODES(WIRE_ROW)
+                            WIRE_CODES(WIRE_ROW)
 #undef WIRE_ROW
 };
 

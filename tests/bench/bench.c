@@ -1,6 +1,5 @@
-/* bench [--agent PATH] [--scale N]: prints one table of figures, each beside its baseline of the same run.
-   Exit status 1 when a goal is missed. As `bench --blocks N` it is the command that writes N bytes in blocks
-   of 64 KiB. */
+/* bench [--agent PATH] [--agent-only] [--scale N]: prints one table of figures, each beside its baseline of
+   the same run. Exit status 1 when a goal is missed. */
 #include "bench.h"
 
 #include <fcntl.h>
@@ -144,10 +143,6 @@ int main(int argc, char **argv) {
     static char self[4096], dir[] = "/tmp/sbx-bench-XXXXXX";
     bool agent_only = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--blocks") == 0 && i + 1 < argc) {
-            baseline_write_blocks(STDOUT_FILENO, strtoull(argv[i + 1], NULL, 10), 64 * 1024);
-            return 0;
-        }
         if (strcmp(argv[i], "--agent-only") == 0)
             agent_only = true;
         else if (strcmp(argv[i], "--agent") == 0 && i + 1 < argc)
@@ -158,13 +153,14 @@ int main(int argc, char **argv) {
             bench_fail("usage: bench [--agent PATH] [--agent-only] [--scale N]");
     }
     if (bench.scale < 1) bench_fail("--scale takes a number from 1 on");
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 64);
+    static char agent[4200], blocks[4200];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n <= 0) bench_fail("/proc is not mounted");
-    bench.self = strdup(self);
-    if (bench.agent == NULL) {
-        strcpy(strrchr(self, '/'), "/hfsandbox-agent");
-        bench.agent = self;
-    }
+    *strrchr(self, '/') = '\0';
+    snprintf(agent, sizeof agent, "%s/hfsandbox-agent", self);
+    snprintf(blocks, sizeof blocks, "%s/bench-blocks", self);
+    bench.blocks = blocks;
+    if (bench.agent == NULL) bench.agent = agent;
     if (mkdtemp(dir) == NULL) bench_fail("no scratch directory below /tmp");
     bench.dir = dir;
     signal(SIGPIPE, SIG_IGN);
@@ -174,9 +170,7 @@ int main(int argc, char **argv) {
         setrlimit(RLIMIT_NOFILE, &files);
     }
     figures_agent();
-#ifndef BENCH_AGENT_ONLY
     if (!agent_only) figures_client();
-#endif
     rmdir(dir);
     if (missed > 0) printf("%d goals missed\n", missed);
     return missed > 0;

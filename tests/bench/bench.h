@@ -11,10 +11,10 @@
 #define ROUNDS 5
 
 struct bench_options {
-    const char *agent; /* hfsandbox-agent */
-    const char *self;  /* this program, which is also the command that writes blocks */
-    const char *dir;   /* a scratch directory */
-    int scale;         /* divides the amount of work: 1 = full */
+    const char *agent;  /* hfsandbox-agent */
+    const char *blocks; /* the command that writes blocks of 64 KiB */
+    const char *dir;    /* a scratch directory */
+    int scale;          /* divides the amount of work: 1 = full */
 };
 extern struct bench_options bench;
 

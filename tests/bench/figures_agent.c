@@ -83,7 +83,7 @@ static void output_rate(const struct agent *a) {
     double base[ROUNDS], figure[ROUNDS];
     size_t bytes = ((size_t)1 << 30) / (size_t)bench.scale, got;
     char body[8192];
-    int len = snprintf(body, sizeof body, "{\"cmd\":[\"%s\",\"--blocks\",\"%zu\"]}", bench.self, bytes);
+    int len = snprintf(body, sizeof body, "{\"cmd\":[\"%s\",\"%zu\"]}", bench.blocks, bytes);
     struct raw *r = raw_open(a);
     for (int round = 0; round < ROUNDS; round++) {
         base[round] = baseline_pipe(bytes);
@@ -145,6 +145,18 @@ static void start_time(void) {
                                   "posix_spawn + wait p50", base * 1e3, GOAL_AT_MOST, 5, false});
 }
 
+/* As it travels with a job: compressed, in base64, in one environment string. */
+static void encoded_size(void) {
+    char command[4200];
+    long size = 0;
+    snprintf(command, sizeof command, "gzip -9c '%s' | base64 -w0 | wc -c", bench.agent);
+    FILE *f = popen(command, "re");
+    if (f == NULL || fscanf(f, "%ld", &size) != 1 || size == 0) bench_fail("cannot compress %s", bench.agent);
+    pclose(f);
+    bench_row(&(struct bench_row){"agent: gzip and base64", "bytes", (double)size, NULL, 0, GOAL_AT_MOST,
+                                  100000, false});
+}
+
 static void idle_memory(void) {
     enum { CONNECTIONS = 5000 };
     struct agent a;
@@ -177,7 +189,7 @@ static void slow_reader(void) {
     struct agent a;
     struct raw *r[READERS];
     char body[8192];
-    int len = snprintf(body, sizeof body, "{\"cmd\":[\"%s\",\"--blocks\",\"1073741824\"]}", bench.self);
+    int len = snprintf(body, sizeof body, "{\"cmd\":[\"%s\",\"1073741824\"]}", bench.blocks);
     agent_start(&a);
     long idle = bench_resident_kib(a.pid);
     bench_reset_peak(a.pid);
@@ -202,6 +214,7 @@ static void slow_reader(void) {
 
 void figures_agent(void) {
     struct agent a;
+    encoded_size();
     start_time();
     idle_memory();
     slow_reader();

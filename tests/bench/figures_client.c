@@ -1,4 +1,3 @@
-#ifndef BENCH_AGENT_ONLY
 /* The client's figures, through the public API and in a confined local sandbox: what a caller of the library
  * gets. */
 #include "bench.h"
@@ -114,8 +113,7 @@ static void output_rate(sbx_sandbox *sandbox) {
     size_t bytes = ((size_t)1 << 30) / (size_t)bench.scale;
     char count[32];
     snprintf(count, sizeof count, "%zu", bytes);
-    sbx_command command = {SBX_COMMAND_INIT,
-                           .argv = (const char *const[]){"/opt/bench", "--blocks", count, NULL}};
+    sbx_command command = {SBX_COMMAND_INIT, .argv = (const char *const[]){"/opt/blocks", count, NULL}};
     for (int round = 0; round < ROUNDS; round++) {
         sbx_process *process;
         sbx_event event = {SBX_EVENT_INIT};
@@ -221,7 +219,7 @@ void figures_client(void) {
     sbx_client *client;
     sbx_sandbox *sandbox;
     sbx_client_options options = {SBX_CLIENT_OPTIONS_INIT, .provider = "local", .agent_path = bench.agent};
-    sbx_bind program = {.source = bench.self, .target = "/opt/bench"};
+    sbx_bind program = {.source = bench.blocks, .target = "/opt/blocks"};
     sbx_sandbox_options with = {SBX_SANDBOX_OPTIONS_INIT, .binds = &program, .bind_count = 1,
                                 .limit_disk = (uint64_t)1 << 30};
     need(sbx_client_new(&client, &options, &err), "client");
@@ -235,5 +233,3 @@ void figures_client(void) {
     sbx_sandbox_free(sandbox);
     sbx_client_free(client);
 }
-
-#endif
