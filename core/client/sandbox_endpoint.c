@@ -33,13 +33,15 @@ static unsigned features_of(const struct json *health) {
                  {FEATURE_FRAMES, ENDPOINT_FRAMES},
                  {FEATURE_PROCESS, ENDPOINT_PROCESS},
                  {FEATURE_FILES, ENDPOINT_FILES}};
+    const char *text = json_string(health, "features");
     unsigned features = 0;
-    const struct json *list = json_get(health, "features");
-    for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
+    while (text != NULL && *text != '\0') {
+        size_t len = strcspn(text, ",");
         for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-            if (json_text(item) != NULL && strcmp(known[i].name, json_text(item)) == 0)
+            if (strlen(known[i].name) == len && strncmp(known[i].name, text, len) == 0)
                 features |= known[i].feature;
         }
+        text += len + (text[len] == ',');
     }
     return features;
 }
