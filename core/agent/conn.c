@@ -45,7 +45,6 @@ static struct turn *turn_new(struct conn *c) {
     t->x.conn = c;
     t->x.half_closed = c->eof;
     t->x.request = http_request(t->parser);
-    t->file = -1;
     buf_init(&t->fields, KIB(16));
     return t;
 }

@@ -70,10 +70,6 @@ void exchange_send(struct exchange *x, const struct iovec *parts,
 void exchange_end(struct exchange *x);
 void exchange_abort(struct exchange *x);
 
-/* After exchange_begin with a length: sends len bytes of a regular file by sendfile, bounded by what the file
-   has; takes over fd. Ends the exchange by itself; a file that became shorter aborts. */
-void exchange_sendfile(struct exchange *x, int fd, int64_t offset, int64_t len);
-
 size_t exchange_pending(const struct exchange *x); /* unsent bytes */
 bool exchange_is_head(const struct exchange *x);   /* HEAD: the conn drops the body by itself */
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,10 +12,9 @@
 
 #define DIRECT                                                                                               \
     KIB(8) /* at least this much goes to the socket at once; less is gathered until the end of the turn */
-#define KEEP_QUEUE       KIB(8)
-#define MAX_PARTS        16
-#define ERROR_TEXT       KIB(8)
-#define SENDFILE_AT_ONCE MIB(1)
+#define KEEP_QUEUE KIB(8)
+#define MAX_PARTS  16
+#define ERROR_TEXT KIB(8)
 
 static struct turn *turn_of(struct exchange *x) {
     return (struct turn *)x;
@@ -339,28 +337,9 @@ void exchange_abort(struct exchange *x) {
     conn_wake(x->conn);
 }
 
-void exchange_sendfile(struct exchange *x, int fd, int64_t offset, int64_t len) {
-    struct turn *t = turn_of(x);
-    if (!t->begun || t->ended || t->aborted || len <= 0) {
-        close(fd);
-        exchange_end(x);
-        return;
-    }
-    if (len != t->body_left) {
-        close(fd);
-        exchange_abort(x);
-        return;
-    }
-    t->file = fd;
-    t->file_at = offset;
-    t->file_left = len;
-    t->ended = true;
-    conn_wake(x->conn);
-}
-
 size_t exchange_pending(const struct exchange *x) {
     const struct turn *t = (const struct turn *)x;
-    return queued(t) + (t->file >= 0 ? (size_t)t->file_left : 0);
+    return queued(t);
 }
 
 bool exchange_is_head(const struct exchange *x) {
@@ -378,31 +357,7 @@ void exchange_resume(struct exchange *x) {
 }
 
 bool exchange_drained(const struct turn *t) {
-    return queued(t) == 0 && t->file < 0;
-}
-
-static bool flush_file(struct turn *t) {
-    struct conn *c = t->x.conn;
-    while (t->file >= 0 && !c->blocked) {
-        size_t want = t->file_left < (int64_t)SENDFILE_AT_ONCE ? (size_t)t->file_left : SENDFILE_AT_ONCE;
-        ssize_t n = sendfile(c->fd, t->file, &t->file_at, want);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && errno == EAGAIN) {
-            c->blocked = true;
-            break;
-        }
-        if (n < 0) return false;
-        if (n == 0) { /* the file became shorter: the promised length cannot be kept */
-            t->aborted = true;
-            break;
-        }
-        c->gave = true;
-        t->file_left -= n;
-        if (t->file_left > 0) continue;
-        close(t->file);
-        t->file = -1;
-    }
-    return true;
+    return queued(t) == 0;
 }
 
 bool exchange_flush(struct turn *t) {
@@ -418,7 +373,7 @@ bool exchange_flush(struct turn *t) {
         if (sent < 0) return false;
         queue_sent(t, (size_t)sent);
     }
-    return flush_file(t);
+    return true;
 }
 
 void exchange_clear(struct turn *t) {
@@ -426,6 +381,4 @@ void exchange_clear(struct turn *t) {
     buf_free(&t->big);
     buf_free(&t->fields);
     t->out_at = t->big_at = 0;
-    if (t->file >= 0) close(t->file);
-    t->file = -1;
 }

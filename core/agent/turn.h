@@ -22,9 +22,6 @@ struct turn {
     size_t out_at;
     struct buf big; /* a whole body that was handed over; follows `out` */
     size_t big_at;
-    int file; /* follows both; -1 = none */
-    off_t file_at;
-    int64_t file_left;
     struct buf fields; /* header lines that the handler adds */
     int64_t body_left; /* of the response, as promised by Content-Length; -1 = not promised */
     uint64_t received; /* bytes of the request's body */

@@ -353,6 +353,7 @@ def test_reader_that_stops(quick, tmp_path):
     (tmp_path / "big").write_bytes(bytes(64 << 20))
     with quick.connect(20, receive_buffer=4096) as c:
         c.send_request("GET", f"/v1/files/read?path={tmp_path}/big", quick.headers())
+        c.read_head()
         open_now = quick.descriptors()
         wait_until(lambda: quick.descriptors() < open_now, 10, "the end of the connection")
 

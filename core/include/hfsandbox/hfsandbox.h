@@ -425,7 +425,8 @@ typedef struct sbx_write_options {
 SBX_API sbx_status sbx_file_read(sbx_bytes **out, sbx_sandbox *sandbox, const char *path, uint64_t offset, uint64_t length,
                                  const sbx_call *call, sbx_error *err);
 
-/* Writes a whole file: others see the old one or the new one, never a part. options NULL = defaults. */
+/* Writes a whole file: others see the old one or the new one, never a part. options NULL = defaults. (The Hub's own agent, which lacks the
+   feature "files", writes in place and cannot do if_match and if_absent.) */
 SBX_API sbx_status sbx_file_write(sbx_sandbox *sandbox, const char *path, const void *data, size_t len, const sbx_write_options *options,
                                   const sbx_call *call, sbx_error *err);
 
