@@ -88,7 +88,11 @@ sbx_status session_wait(struct session *s, sbx_status started, const void *user,
 
 int session_failed(const sbx_error *err) {
     if (signals_received()) return EXITS_SIGNAL + signals_received();
-    print_error("%s", err->message[0] ? err->message : sbx_status_text(err->code));
+    const char *text = err->message[0] ? err->message : sbx_status_text(err->code);
+    /* The library begins with the function's name, which says nothing to who typed a command. */
+    size_t name = strncmp(text, "sbx_", 4) == 0 ? strspn(text, "abcdefghijklmnopqrstuvwxyz_") : 0;
+    if (name && strncmp(text + name, ": ", 2) == 0) text += name + 2;
+    print_error("%s", text);
     return EXITS_FAILED;
 }
 

@@ -45,6 +45,7 @@ def test_copy_directories(user, sandbox):
     (top / "file").chmod(0o640)
     (top / "link").symlink_to("file")
     os.mkfifo(top / "fifo")
+    user.own(top)
     assert "-r" in user.fails("cp", "top", f"{sandbox}:")
     run = user("cp", "-r", "top", f"{sandbox}:copy")
     assert run.code == 0 and b"top/fifo is left out" in run.err and run.err.count(b"\n") == 1

@@ -20,7 +20,7 @@ def test_help_teaches_every_command(user):
         assert re.search(rf"^  {command} +\w", overview, re.M)
         text = user.ok(command, "--help").decode()
         assert text == user.ok("help", command).decode() == user.ok(command, "-h").decode()
-        assert text.startswith(f"Usage: hfsandbox {command}") and f"\n  hfsandbox {command}" in text and "--help" in text
+        assert text.startswith(f"Usage: hfsandbox {command}") and re.search(rf"^  (\w+=\$\()?hfsandbox {command}", text, re.M) and "--help" in text
         assert max(map(len, text.split("\n"))) <= 130
     assert "124" in overview and "125" in overview
 

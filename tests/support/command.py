@@ -102,6 +102,12 @@ class User:
         assert re.fullmatch(rb"hfsandbox: [^\n]+\n", run.err), run
         return run.err.decode()[len("hfsandbox: "):-1]
 
+    def own(self, path):
+        """Gives a tree that the test made to this user."""
+        if self.uid is not None:
+            for entry in [path, *path.rglob("*")]:
+                os.chown(entry, self.uid, self.uid, follow_symlinks=False)
+
     # -- what is left
 
     def processes(self):
