@@ -17,3 +17,15 @@ def test_every_number_has_a_test():
 def test_named_files_exist():
     for name in re.findall(r"`((?:agent|conformance|fuzz|security|local|client|unit)/[\w./]+)`", TABLE):
         assert (TESTS / name).exists(), name
+
+
+def test_every_switch_has_its_control():
+    """A protection that can be switched off (util/testing.h) is switched off by some test, and tests switch off only what exists."""
+    core = TESTS.parent / "core"
+    switches = {name for path in core.rglob("*.c") for name in re.findall(r'testing_off\("([\w-]+)"\)', path.read_text())}
+    texts = "\n".join(path.read_text() for kind in ("*.py", "*.c") for path in TESTS.rglob(kind) if "structure" not in path.parts)
+    unused = {name for name in switches if not re.search(rf"""["',]{name}["',]""", texts)}
+    assert not unused, f"no test switches these off: {sorted(unused)}"
+    named = {name for group in re.findall(r"""\boff=["']([\w,-]+)["']""", texts) for name in group.split(",")}
+    steps = {name for path in core.rglob("*.c") for name in re.findall(r'"([\w-]+)"', path.read_text())}
+    assert named <= steps, f"these switch nothing off: {sorted(named - steps)}"
