@@ -14,8 +14,15 @@ fail() {
     printf 'quickstart: %s\n' "$1" >&2
     exit 1
 }
-show() { # a command as it is typed, then what it does
-    printf '$ %s\n' "$*" | sed "s|$build/bin/||g"
+show() { # a command as it would be typed, then what it does
+    printf '$'
+    for word in "$@"; do
+        case $word in
+        *[!A-Za-z0-9_./:=-]*) printf " '%s'" "$word" ;;
+        *) printf ' %s' "${word#"$build/bin/"}" ;;
+        esac
+    done
+    printf '\n'
     "$@"
 }
 
@@ -88,7 +95,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 say 'A sandbox of its own for one command: nothing of this computer but its programs is in it'
-show "$hfsandbox" run -c 'echo "I am $(id -un 2>/dev/null || id -u) on $(hostname); these are all processes:"; ls -d /proc/[0-9]* | wc -l; ls -A / | tr "\n" " "; echo'
+show "$hfsandbox" run -c 'echo "I am $(id -un) on $(hostname), with $(ls -d /proc/[0-9]* | wc -l) processes and these files:"; ls -A /'
 
 say 'A sandbox that stays'
 show "$hfsandbox" list

@@ -9,7 +9,7 @@
 #include "exits.h"
 #include "print.h"
 #include "remote.h"
-#include "transfer.h"
+#include "copies.h"
 
 #define PIECE ((uint64_t)8 << 20)
 
@@ -29,16 +29,16 @@ static char *destination(const char *to, bool directory, const char *from) {
     size_t len;
     const char *name = base_name(from, &len);
     bool slash = *to && to[strlen(to) - 1] == '/';
-    if (!directory && !slash) return transfer_join(to, "", 0);
+    if (!directory && !slash) return copies_join(to, "", 0);
     if ((len == 1 && *name == '.') || (len == 2 && memcmp(name, "..", 2) == 0) || *name == '/')
-        return transfer_join(to, "", 0);
-    return transfer_join(to, name, len);
+        return copies_join(to, "", 0);
+    return copies_join(to, name, len);
 }
 
 /* Standard input as a file that has no name any more. */
 static int spool_input(void) {
     const char *dir = getenv("TMPDIR");
-    char *path = transfer_join(dir && *dir ? dir : "/tmp", "hfsandbox-XXXXXX", 16);
+    char *path = copies_join(dir && *dir ? dir : "/tmp", "hfsandbox-XXXXXX", 16);
     int fd = mkstemp(path);
     if (fd < 0) print_error("cannot make a temporary file %s: %s", path, strerror(errno));
     if (fd >= 0) unlink(path);
@@ -48,8 +48,8 @@ static int spool_input(void) {
         ssize_t len = read(STDIN_FILENO, piece, sizeof piece);
         if (len == 0) return fd;
         if (len > 0 && print_bytes(fd, piece, (size_t)len)) continue;
-        if (len < 0 && errno == EINTR && !transfer_interrupted()) continue;
-        if (!transfer_interrupted())
+        if (len < 0 && errno == EINTR && !copies_interrupted()) continue;
+        if (!copies_interrupted())
             print_error("cannot keep standard input in a temporary file: %s", strerror(errno));
         close(fd);
         fd = -1;
@@ -62,7 +62,7 @@ static int upload_input(struct session *s, sbx_sandbox *sandbox, const char *pat
     if (fd < 0) return EXITS_FAILED;
     char name[32];
     snprintf(name, sizeof name, "/dev/fd/%d", fd);
-    int code = transfer_upload_file(s, sandbox, name, path, 0);
+    int code = copies_upload_file(s, sandbox, name, path, 0);
     close(fd);
     return code;
 }
@@ -72,7 +72,7 @@ static int download_output(struct session *s, sbx_sandbox *sandbox, const char *
     char before[sizeof((sbx_file_info *)0)->etag] = "";
     sbx_file_info file;
     uint64_t offset = 0;
-    int code = transfer_stat(s, sandbox, path, &file);
+    int code = copies_stat(s, sandbox, path, &file);
     if (code) return code;
     strcpy(before, file.etag);
     for (;;) {
@@ -90,7 +90,7 @@ static int download_output(struct session *s, sbx_sandbox *sandbox, const char *
         if (len < PIECE) break;
     }
     if (offset <= PIECE) return 0; /* read in one piece */
-    code = transfer_stat(s, sandbox, path, &file);
+    code = copies_stat(s, sandbox, path, &file);
     if (!code && strcmp(before, file.etag) != 0) {
         print_error("%s changed while it was copied: what was written may be part old and part new", path);
         code = EXITS_FAILED;
@@ -114,9 +114,9 @@ static int upload(struct session *s, sbx_sandbox *sandbox, const struct options 
         print_error("%s is no regular file; a stream can be copied with - and a pipe", from);
         return EXITS_FAILED;
     }
-    char *target = destination(to, transfer_is_directory(s, sandbox, to), from);
-    int code = S_ISDIR(st.st_mode) ? transfer_upload(s, sandbox, from, target)
-                                   : transfer_upload_file(s, sandbox, from, target, (int)(st.st_mode & 0777));
+    char *target = destination(to, copies_is_directory(s, sandbox, to), from);
+    int code = S_ISDIR(st.st_mode) ? copies_upload(s, sandbox, from, target)
+                                   : copies_upload_file(s, sandbox, from, target, (int)(st.st_mode & 0777));
     free(target);
     return code;
 }
@@ -126,15 +126,15 @@ static int download(struct session *s, sbx_sandbox *sandbox, const struct option
     if (strcmp(to, "-") == 0) return download_output(s, sandbox, from);
     sbx_file_info file;
     struct stat st;
-    int code = transfer_stat(s, sandbox, from, &file);
+    int code = copies_stat(s, sandbox, from, &file);
     if (code) return code;
     if (file.type == SBX_FILE_DIRECTORY && !o->recursive) {
         print_error("%s is a directory: copy it with -r", from);
         return EXITS_FAILED;
     }
     char *target = destination(to, stat(to, &st) == 0 && S_ISDIR(st.st_mode), from);
-    code = file.type == SBX_FILE_DIRECTORY ? transfer_download(s, sandbox, from, target)
-                                           : transfer_download_file(s, sandbox, from, target, file.mode);
+    code = file.type == SBX_FILE_DIRECTORY ? copies_download(s, sandbox, from, target)
+                                           : copies_download_file(s, sandbox, from, target, file.mode);
     free(target);
     return code;
 }

@@ -1,4 +1,4 @@
-#include "transfer.h"
+#include "copies.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #define DEPTH                                                                                                \
     200 /* of directories in directories: a sandbox can make more of them than this program has stack for */
 
-char *transfer_join(const char *directory, const char *name, size_t len) {
+char *copies_join(const char *directory, const char *name, size_t len) {
     size_t size = strlen(directory);
     bool slash = len && size && directory[size - 1] != '/';
     char *path = print_allocate(size + slash + len + 1);
@@ -23,11 +23,11 @@ char *transfer_join(const char *directory, const char *name, size_t len) {
     return path;
 }
 
-bool transfer_interrupted(void) {
+bool copies_interrupted(void) {
     return signals_received() != 0;
 }
 
-int transfer_stat(struct session *s, sbx_sandbox *sandbox, const char *path, sbx_file_info *out) {
+int copies_stat(struct session *s, sbx_sandbox *sandbox, const char *path, sbx_file_info *out) {
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
@@ -38,7 +38,7 @@ int transfer_stat(struct session *s, sbx_sandbox *sandbox, const char *path, sbx
     return 0;
 }
 
-bool transfer_is_directory(struct session *s, sbx_sandbox *sandbox, const char *path) {
+bool copies_is_directory(struct session *s, sbx_sandbox *sandbox, const char *path) {
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
@@ -49,8 +49,7 @@ bool transfer_is_directory(struct session *s, sbx_sandbox *sandbox, const char *
     return directory;
 }
 
-int transfer_upload_file(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to,
-                         int mode) {
+int copies_upload_file(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to, int mode) {
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
@@ -59,8 +58,8 @@ int transfer_upload_file(struct session *s, sbx_sandbox *sandbox, const char *fr
     return session_wait(s, started, &call, &done, &err) < 0 ? session_failed(&err) : 0;
 }
 
-int transfer_download_file(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to,
-                           unsigned mode) {
+int copies_download_file(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to,
+                         unsigned mode) {
     struct stat st;
     bool fresh = stat(to, &st) < 0;
     sbx_error err;
@@ -105,9 +104,9 @@ static int upload_entries(struct session *s, sbx_sandbox *sandbox, const char *f
     for (int i = 0; i < count; i++) {
         const char *name = entries[i]->d_name;
         if (!code && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
-            char *source = transfer_join(from, name, strlen(name)),
-                 *target = transfer_join(to, name, strlen(name));
-            code = transfer_interrupted() ? EXITS_FAILED : upload_entry(s, sandbox, source, target, depth);
+            char *source = copies_join(from, name, strlen(name)),
+                 *target = copies_join(to, name, strlen(name));
+            code = copies_interrupted() ? EXITS_FAILED : upload_entry(s, sandbox, source, target, depth);
             free(source);
             free(target);
         }
@@ -127,12 +126,12 @@ static int upload_entry(struct session *s, sbx_sandbox *sandbox, const char *fro
     }
     if (S_ISDIR(st.st_mode)) return upload_entries(s, sandbox, from, to, depth + 1);
     if (stat(from, &target) == 0 && S_ISREG(target.st_mode))
-        return transfer_upload_file(s, sandbox, from, to, (int)(target.st_mode & 0777));
+        return copies_upload_file(s, sandbox, from, to, (int)(target.st_mode & 0777));
     print_error("%s is left out: it is no file, directory or link to a file", from);
     return 0;
 }
 
-int transfer_upload(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to) {
+int copies_upload(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to) {
     return upload_entries(s, sandbox, from, to, 0);
 }
 
@@ -148,14 +147,14 @@ static int download_entry(struct session *s, sbx_sandbox *sandbox, const sbx_fil
         return EXITS_FAILED;
     }
     size_t len = strlen(file->name);
-    char *source = transfer_join(from, file->name, len), *target = transfer_join(to, file->name, len);
+    char *source = copies_join(from, file->name, len), *target = copies_join(to, file->name, len);
     int code = 0;
     if (file->type == SBX_FILE_DIRECTORY) {
         code = download_entries(s, sandbox, source, target, depth + 1);
     } else if (file->type == SBX_FILE_SYMLINK) {
         print_error("%s is left out: it is a symbolic link", source);
     } else {
-        code = transfer_download_file(s, sandbox, source, target, file->mode);
+        code = copies_download_file(s, sandbox, source, target, file->mode);
     }
     free(source);
     free(target);
@@ -180,7 +179,7 @@ static int download_entries(struct session *s, sbx_sandbox *sandbox, const char 
         return session_failed(&err);
     int code = 0;
     for (size_t i = 0; !code && i < sbx_file_list_count(done.files); i++) {
-        code = transfer_interrupted()
+        code = copies_interrupted()
                    ? EXITS_FAILED
                    : download_entry(s, sandbox, sbx_file_list_get(done.files, i), from, to, depth);
     }
@@ -188,6 +187,6 @@ static int download_entries(struct session *s, sbx_sandbox *sandbox, const char 
     return code;
 }
 
-int transfer_download(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to) {
+int copies_download(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to) {
     return download_entries(s, sandbox, from, to, 0);
 }
