@@ -139,6 +139,22 @@ def test_a_full_disk_is_said_and_the_old_file_stays(agent, files, small_disk, le
     assert files.write(path, b"new").status == 200 and open(path).read() == "new"
 
 
+def ask_first(agent, path):
+    """Announces more than the disk has, and asks before sending it."""
+    with agent.connect() as c:
+        c.send_request("PUT", target("write", path=path), agent.headers([("Content-Length", len(RANDOM)), ("Expect", "100-continue")]))
+        return c.read_head().status
+
+
+def test_what_cannot_fit_is_refused_before_it_travels(agent, small_disk):
+    assert ask_first(agent, f"{small_disk}/f") == 507
+
+
+def test_control_without_the_look_at_the_space_it_is_asked_for(small_disk):
+    with Agent(off="files-space") as a:
+        assert ask_first(a, f"{small_disk}/f") == 100
+
+
 def test_writers_at_the_same_time_leave_one_of_their_files(agent, tmp_path):
     path = f"{tmp_path}/f"
     contents = [bytes([65 + i]) * (500000 + 70000 * i) for i in range(8)]
