@@ -96,6 +96,12 @@ static void add_output(struct stream *s, int i, struct piece *piece) {
     struct output_reader *r = &s->readers[i];
     const struct channel *c = &s->process->channels[i];
     size_t from = piece->small->len;
+    if (r->pos <
+        c->out.start) { /* lost for want of memory: nothing else takes bytes from an attached reader */
+        s->gap_at[i] = r->pos;
+        s->gap[i] = c->out.start - r->pos;
+        output_advance(r, (size_t)s->gap[i]);
+    }
     if (s->gap[i] > 0) events_gap(piece->small, s->frames, type, s->gap_at[i], s->gap[i]);
     s->gap[i] = 0;
     struct iovec pieces[2];
