@@ -155,7 +155,7 @@ static sbx_status put_describe(struct put *p, const char *path, const sbx_write_
     if (status != SBX_OK) return status;
     struct buf target = files_target("write", path);
     if (o.mode != 0) {
-        char mode[8];
+        char mode[16];
         snprintf(mode, sizeof mode, "%o", (unsigned)o.mode);
         request_query(&target, "mode", mode);
     }

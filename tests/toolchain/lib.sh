@@ -16,8 +16,8 @@ build() {
     mkdir -p "$SBX_BUILD/$name"
     log=$SBX_BUILD/$name/build.log
     if ! { cmake -S "$SBX_SOURCE" -B "$SBX_BUILD/$name" -G Ninja -DSBX_BUILD_TESTS=ON -DSBX_WERROR=ON -DSBX_PYTHON="$SBX_PYTHON" "$@" &&
-        cmake --build "$SBX_BUILD/$name" --parallel 2; } >"$log" 2>&1; then
-        cat "$log"
+        cmake --build "$SBX_BUILD/$name" --parallel 2 -- -k 0; } >"$log" 2>&1; then
+        grep -E "error:|warning:|FAILED|undefined reference" "$log" || cat "$log"
         exit 1
     fi
 }

@@ -35,7 +35,7 @@ static size_t check_from(const struct output *o, uint64_t pos, size_t most) {
     for (int i = 0; i < count; i++)
         for (size_t k = 0; k < pieces[i].iov_len; k++, n++)
             if (((unsigned char *)pieces[i].iov_base)[k] != (unsigned char)((pos + n) * 7 % 251)) {
-                CHECK(!"a byte is not the one of its offset");
+                CHECK(false && "a byte is not the one of its offset");
                 return n;
             }
     return n;
