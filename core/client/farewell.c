@@ -22,6 +22,7 @@ struct farewell {
     struct sbx_sandbox *sandbox; /* held */
     struct stream *stream;       /* until the id is known */
     char id[32];
+    int64_t pid;
     struct transfer *transfer;
     struct io_timer timer, deadline;
     unsigned attempts;
@@ -116,9 +117,11 @@ static void send_kill(void *ctx) {
     snprintf(target, sizeof target, "/v1/processes/%s", f->id);
     if (!(f->sandbox->endpoint.features & ENDPOINT_PROCESS)) {
         /* The Hub's own server does not list foreground commands. Each leads a process group. */
-        snprintf(f->body, sizeof f->body, "{\"cmd\":[\"/bin/sh\",\"-c\",\"kill -KILL -- -%s\"]}", f->id);
+        snprintf(f->body, sizeof f->body, "{\"cmd\":[\"/bin/sh\",\"-c\",\"kill -KILL -- -%lld\"]}",
+                 (long long)f->pid);
         t.method = "POST";
-        t.log_route = t.target = "/v1/exec";
+        t.log_route = "exec";
+        t.target = "/v1/exec";
         t.content_type = "application/json";
         t.body = f->body;
         t.body_len = strlen(f->body);
@@ -166,18 +169,19 @@ void farewell_start(struct sbx_sandbox *sandbox, const char *key, struct buf *bo
     send_start(f);
 }
 
-void farewell_kill(struct sbx_sandbox *sandbox, const char *id) {
+void farewell_kill(struct sbx_sandbox *sandbox, const char *id, int64_t pid) {
     if (sandbox->dead) return;
     struct farewell *f = begin(sandbox);
     if (f == NULL) return;
     snprintf(f->id, sizeof f->id, "%s", id);
+    f->pid = pid;
     send_kill(f);
 }
 
 static void on_start(void *ctx, const char *id, int64_t pid) {
     struct farewell *f = ctx;
-    (void)pid;
     snprintf(f->id, sizeof f->id, "%s", id);
+    f->pid = pid;
     stream_close(f->stream);
     f->stream = NULL;
     f->timer.fire = send_kill;
@@ -203,7 +207,7 @@ void farewell_stream(struct sbx_sandbox *sandbox, struct stream *stream) {
     static const struct stream_sink sink = {
         .on_start = on_start, .on_output = on_output, .on_exit = on_exit_event, .on_fail = on_fail};
     if (stream_id(stream)[0] != '\0') {
-        farewell_kill(sandbox, stream_id(stream));
+        farewell_kill(sandbox, stream_id(stream), stream_pid(stream));
         stream_close(stream);
         return;
     }

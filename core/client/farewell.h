@@ -3,11 +3,13 @@
 #ifndef CLIENT_FAREWELL_H
 #define CLIENT_FAREWELL_H
 
+#include <stdint.h>
+
 struct buf;
 struct sbx_sandbox;
 struct stream;
 
-void farewell_kill(struct sbx_sandbox *sandbox, const char *id);
+void farewell_kill(struct sbx_sandbox *sandbox, const char *id, int64_t pid);
 
 /* Takes over a stream whose command is to end: kills it as soon as its id is known. */
 void farewell_stream(struct sbx_sandbox *sandbox, struct stream *stream);

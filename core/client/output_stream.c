@@ -27,6 +27,7 @@ struct stream {
     bool wait_closed;
     char key[64];
     char id[32];
+    int64_t pid;
     bool started;    /* the command is known to run: no request may start it again */
     bool from_known; /* offsets are given, not "the oldest held" */
     uint64_t offset[2];
@@ -39,7 +40,7 @@ struct stream {
     struct buf error_body;
     struct io_timer timer;
     unsigned sent, attempts; /* attempts since the last byte */
-    int64_t heard_ms;        /* when the peer last gave anything */
+    int64_t lost_ms;         /* when it was first lost since the last byte; 0 = it is not */
     bool ended;              /* the sink has got its last call */
     bool busy, closed;       /* inside a callback of the sink: freeing waits */
     sbx_error error;
@@ -52,7 +53,12 @@ static bool has(const struct stream *s, unsigned feature) {
 }
 
 static void stream_free(struct stream *s) {
-    if (s->transfer != NULL) transfer_cancel(s->transfer);
+    if (s->transfer != NULL && s->ended) {
+        transfer_abandon(s->transfer, s->body);
+        s->body = NULL;
+    } else if (s->transfer != NULL) {
+        transfer_cancel(s->transfer);
+    }
     io_timer_clear(&s->sandbox->client->io, &s->timer);
     frame_reader_free(&s->frames);
     ndjson_reader_free(&s->ndjson);
@@ -121,6 +127,7 @@ static void note_start(struct stream *s, const struct stream_event *event) {
     s->from_known = true;
     s->begun[0] = s->begun[1] = true;
     if (!first) return;
+    s->pid = event->pid;
     if (event->id[0] != '\0') {
         snprintf(s->id, sizeof s->id, "%s", event->id);
     } else {
@@ -132,13 +139,16 @@ static void note_start(struct stream *s, const struct stream_event *event) {
 /* False: the stream is gone. */
 static bool take_event(struct stream *s, struct stream_event *event) {
     s->busy = true;
+    bool news = true; /* a peer that only repeats itself is as good as silent */
     switch (event->kind) {
     case STREAM_START:
+        news = !s->started;
         note_start(s, event);
         break;
     case STREAM_OUTPUT:
     case STREAM_GAP:
-        if (place_output(s, event)) s->sink.on_output(s->ctx, event);
+        news = place_output(s, event);
+        if (news) s->sink.on_output(s->ctx, event);
         break;
     case STREAM_EXIT:
         s->ended = true;
@@ -147,6 +157,10 @@ static bool take_event(struct stream *s, struct stream_event *event) {
     case STREAM_PING:
     case STREAM_HELD:
         break;
+    }
+    if (news) {
+        s->lost_ms = 0;
+        s->attempts = 0;
     }
     return after_callback(s);
 }
@@ -174,8 +188,6 @@ static bool on_head(void *ctx, const struct transfer_head *head) {
 
 static enum transfer_flow on_data(void *ctx, const char *data, size_t len) {
     struct stream *s = ctx;
-    s->heard_ms = clock_ms();
-    s->attempts = 0;
     if (s->form == FORM_ERROR) {
         buf_append(&s->error_body, data, len); /* the beginning will do */
         return TRANSFER_TAKEN;
@@ -226,7 +238,8 @@ static void after_loss(struct stream *s, const struct transfer_end *end) {
     /* Before anything was ever heard of the command, a peer that cannot be reached is soon given up; a
        running command is worth waiting for as long as silence is. */
     bool patient = s->started || s->sent > 0;
-    bool time_left = patient ? clock_ms() - s->heard_ms < request_silence_ms() : s->attempts < 5;
+    if (s->lost_ms == 0) s->lost_ms = clock_ms();
+    bool time_left = patient ? clock_ms() - s->lost_ms < request_silence_ms() : s->attempts < 5;
     if (!hopeless && time_left && may_go_on(s, end->outcome)) {
         later(s, try_again, request_backoff_ms(s->attempts));
         return;
@@ -318,7 +331,8 @@ static bool connect_it(struct stream *s) {
         .body_len = s->started ? 0 : s->body_len,
         .fresh = !s->started && !keyed,
         .once = !s->started,
-        .silence_ms = request_silence_ms(),
+        /* A living peer answers at once to what asks for a lost stream again. */
+        .silence_ms = s->lost_ms == 0 ? request_silence_ms() : request_silence_ms() / 3,
         .on_head = on_head,
         .on_data = on_data,
         .on_end = on_end,
@@ -345,7 +359,6 @@ static struct stream *stream_new(struct sbx_sandbox *sandbox, bool wait_closed, 
     s->ctx = ctx;
     s->what = what;
     s->wait_closed = wait_closed;
-    s->heard_ms = clock_ms();
     s->timer.ctx = s;
     frame_reader_init(&s->frames);
     ndjson_reader_init(&s->ndjson);
@@ -402,4 +415,8 @@ void stream_redirect(struct stream *s, const struct stream_sink *sink, void *ctx
 
 const char *stream_id(const struct stream *s) {
     return s->id;
+}
+
+int64_t stream_pid(const struct stream *s) {
+    return s->pid;
 }

@@ -34,5 +34,6 @@ void stream_redirect(struct stream *stream, const struct stream_sink *sink, void
 void stream_close(struct stream *stream); /* no callback afterwards; the command is not touched */
 
 const char *stream_id(const struct stream *stream); /* "" = not known yet */
+int64_t stream_pid(const struct stream *stream);    /* 0 = not known */
 
 #endif

@@ -45,7 +45,7 @@ void process_handle_release(struct sbx_process *process) {
     if (kill && process->stream != NULL) {
         farewell_stream(sandbox, process->stream);
     } else {
-        if (kill && process->id[0] != '\0') farewell_kill(sandbox, process->id);
+        if (kill && process->id[0] != '\0') farewell_kill(sandbox, process->id, process->pid);
         if (process->stream != NULL) stream_close(process->stream);
     }
     if (process->prev != NULL) {

@@ -41,7 +41,7 @@ static void background_ended(struct op *op, sbx_status status) {
         if (early && start->process->id[0] == '\0') {
             farewell_start(op->sandbox, start->key, &start->body.json);
         } else if (early) {
-            farewell_kill(op->sandbox, start->process->id);
+            farewell_kill(op->sandbox, start->process->id, start->process->pid);
         }
         process_handle_release(start->process);
     }

@@ -56,6 +56,7 @@ void sandbox_release(struct sbx_sandbox *sandbox) {
         client->sandboxes = sandbox->next;
     }
     if (sandbox->next != NULL) sandbox->next->prev = sandbox->prev;
+    transfer_cancel_abandoned(client, &sandbox->endpoint);
     endpoint_free(&sandbox->endpoint);
     free(sandbox->id);
     free(sandbox);

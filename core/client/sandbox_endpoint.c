@@ -33,15 +33,13 @@ static unsigned features_of(const struct json *health) {
                  {FEATURE_FRAMES, ENDPOINT_FRAMES},
                  {FEATURE_PROCESS, ENDPOINT_PROCESS},
                  {FEATURE_FILES, ENDPOINT_FILES}};
-    const char *text = json_string(health, "features");
     unsigned features = 0;
-    while (text != NULL && *text != '\0') {
-        size_t len = strcspn(text, ",");
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-            if (strlen(known[i].name) == len && strncmp(known[i].name, text, len) == 0)
-                features |= known[i].feature;
+    for (const struct json *item = json_first(json_get(health, "features")); item != NULL;
+         item = json_next(item)) {
+        const char *name = json_text(item);
+        for (size_t i = 0; name != NULL && i < sizeof known / sizeof *known; i++) {
+            if (strcmp(known[i].name, name) == 0) features |= known[i].feature;
         }
-        text += len + (text[len] == ',');
     }
     return features;
 }

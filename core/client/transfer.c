@@ -9,6 +9,8 @@
 #include "client/transfer_step.h"
 #include "util/clock.h"
 
+#define ABANDONED_MS 2000
+
 /* ---- Ends */
 
 /* Out of libcurl and out of every list; the memory remains. */
@@ -22,6 +24,7 @@ static void detach(struct transfer *t) {
         transport->transfers = t->next;
     }
     if (t->next != NULL) t->next->prev = t->prev;
+    free(t->owned);
 }
 
 static void explain(const struct transfer *t, const struct transport_result *result,
@@ -185,4 +188,26 @@ void transfer_resume(struct transfer *t) {
     if (!t->paused || t->resume) return;
     t->resume = true;
     defer(t->transport);
+}
+
+static void ignore_end(void *ctx, const struct transfer_end *end) {
+    (void)ctx;
+    (void)end;
+}
+
+void transfer_abandon(struct transfer *t, void *body) {
+    t->owned = body;
+    t->spec.on_head = NULL;
+    t->spec.on_data = NULL;
+    t->spec.on_end = ignore_end;
+    t->spec.silence_ms = ABANDONED_MS;
+    transfer_resume(t);
+    if (!io_timer_set(&t->transport->client->io, &t->silence, clock_ms() + ABANDONED_MS)) transfer_cancel(t);
+}
+
+void transfer_cancel_abandoned(struct sbx_client *client, const struct endpoint *endpoint) {
+    for (struct transfer *t = client->transport->transfers, *next; t != NULL; t = next) {
+        next = t->next;
+        if (t->spec.endpoint == endpoint && t->spec.on_end == ignore_end && !t->canceled) transfer_cancel(t);
+    }
 }

@@ -76,4 +76,9 @@ struct transfer *transfer_start(struct sbx_client *client, const struct transfer
 void transfer_cancel(struct transfer *transfer);
 void transfer_resume(struct transfer *transfer);
 
+/* What mattered of it has come: it may end by itself, so that its connection can be used again, but not for
+   long. No callback is called afterwards; body (may be NULL) is freed with it. */
+void transfer_abandon(struct transfer *transfer, void *body);
+void transfer_cancel_abandoned(struct sbx_client *client, const struct endpoint *endpoint); /* it goes away */
+
 #endif

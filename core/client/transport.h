@@ -30,6 +30,7 @@ struct transfer {
     bool head_done;
     size_t head_bytes;
     bool canceled; /* to be removed; no callback any more */
+    void *owned;   /* freed with it */
     bool paused, resume;
     bool stopped, silent;
     int64_t started_us;

@@ -32,7 +32,7 @@ def reply(body=b"", status=200, content_type="application/json", headers=()):
 def health(features="keys,frames,process,files"):
     body = {"status": "ok", "protocol": 3}
     if features:
-        body["features"] = features
+        body["features"] = features.split(",")
     return reply(body)
 
 
@@ -134,9 +134,13 @@ class Cutter(Server):
                     return
                 if limit is not None and passed + len(data) >= limit:
                     connection.sendall(data[:limit - passed])
-                    # A reset after the client has had the bytes; an orderly close every other time.
+                    # A reset after the client has had the bytes; an orderly end every other time. A thread waits in recv on this
+                    # socket: only shutdown frees it.
                     if number % 2:
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        connection.shutdown(socket.SHUT_RD)
+                    else:
+                        connection.shutdown(socket.SHUT_RDWR)
                     connection.close()
                     return
                 connection.sendall(data)
