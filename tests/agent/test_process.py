@@ -291,3 +291,18 @@ def test_shutdown_ends_trees_in_order(tmp_path):
         assert all(map(alive, (polite["pid"], stubborn["pid"], inner)))
     assert (tmp_path / "bye").read_text() == "bye\n"
     assert not any(map(alive, (polite["pid"], stubborn["pid"], inner)))
+
+
+def test_too_many_at_once_are_refused_and_go_on_later():
+    """Out of descriptors: 503, nothing was started, and the agent is as before once some have ended."""
+    few = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]
+    with Agent(static=True, wrap=few) as a:
+        answers = [a.post("/v1/processes", json={"cmd": "exec sleep 300"}) for _ in range(40)]
+        started = [r.json()["id"] for r in answers if r.status == 200]
+        assert {r.status for r in answers} == {200, 503} and len(started) >= 10
+        assert all(r.json()["code"] == "busy" for r in answers if r.status == 503)
+        assert len(a.children()) == len(started)
+        for process in started:
+            a.request("DELETE", f"/v1/processes/{process}")
+        assert run(a, "echo again").stdout == b"again\n"
+        assert a.descriptors() < 20
