@@ -41,7 +41,7 @@ int cmd_process_spawn(struct session *s, const struct options *o) {
         sbx_call call = session_call(s, 0, &call);
         if (session_wait(s, sbx_process_start(NULL, sandbox, &command, &call, &err), &call, &done, &err) !=
             SBX_OK) {
-            code = pump_start_failed(&err, &command);
+            code = pump_start_failed(s, sandbox, &command, &err);
         } else {
             if (o->json) {
                 struct print_json json = {0};

@@ -15,7 +15,7 @@
 #include "signals.h"
 #include "values.h"
 
-#define PIECE         65536
+#define PIECE         ((size_t)512 << 10) /* of input: one is read while another is on its way */
 #define CLEANUP_MS    10000
 #define FOREGROUND_MS 250 /* how often a background job looks whether the terminal is its own again */
 
@@ -23,8 +23,10 @@ struct pump {
     struct session *session;
     sbx_process *process;
     uint64_t from[2];
-    bool feeding, writing; /* input is open; a write of it is under way */
-    char input[PIECE];
+    bool reading, ended, writing; /* standard input is open; its end was sent; a write of it is under way */
+    size_t held;                  /* bytes in input[filling] */
+    int filling;
+    char input[2][PIECE];
     sbx_error input_error; /* code 0 = none */
 };
 
@@ -48,13 +50,31 @@ int pump_exit_code(const sbx_event *exit) {
                     (long long)exit->duration_ms);
         return EXITS_TIMEOUT;
     }
-    if (exit->limit) print_error("the command was ended by the sandbox's limit of %s", exit->limit);
+    if (exit->limit) {
+        print_error("the command was ended by the sandbox's limit of %s: see --%s", exit->limit, exit->limit);
+    }
     return exit->signal ? EXITS_SIGNAL + exit->signal : exit->exit_code & 0xff;
 }
 
-int pump_start_failed(const sbx_error *err, const sbx_command *command) {
+/* Whether the directory to run in is what is missing: the kernel gives the same error for it and for the
+ * command. */
+static bool directory_missing(struct session *s, sbx_sandbox *sandbox, const char *directory) {
+    sbx_error err;
+    sbx_completion done;
+    if (!directory) return false;
+    sbx_call call = session_call(s, 0, &call);
+    sbx_status status =
+        session_wait(s, sbx_file_stat(NULL, sandbox, directory, &call, &err), &call, &done, &err);
+    bool missing = status != SBX_OK || done.file->type != SBX_FILE_DIRECTORY;
+    session_release(&done);
+    return missing;
+}
+
+int pump_start_failed(struct session *s, sbx_sandbox *sandbox, const sbx_command *command,
+                      const sbx_error *err) {
     int code = session_failed(err);
     if (signals_received() || err->code != SBX_ERROR_SPAWN || !command->argv) return code;
+    if (directory_missing(s, sandbox, command->cwd)) return code;
     return err->system_errno == ENOENT ? EXITS_NOT_FOUND : EXITS_NOT_EXECUTABLE;
 }
 
@@ -75,23 +95,35 @@ static int put(struct pump *p, const sbx_event *event) {
                : print_failed(errno);
 }
 
-/* One piece of standard input, or its end, on its way. */
+/* What was read, and the end behind it, on its way. */
 static void feed(struct pump *p) {
-    ssize_t len = read(STDIN_FILENO, p->input, sizeof p->input);
-    if (len < 0 && (errno == EINTR || errno == EAGAIN)) return;
-    if (len <= 0) p->feeding = false;
+    if (p->writing || p->ended || (p->reading && !p->held)) return;
+    p->ended = !p->reading;
     sbx_call call = session_call(p->session, SBX_NO_TIMEOUT, p->input);
     sbx_status status =
-        sbx_process_write(p->process, p->input, len > 0 ? (size_t)len : 0, len <= 0, &call, &p->input_error);
+        sbx_process_write(p->process, p->input[p->filling], p->held, p->ended, &call, &p->input_error);
     p->writing = status == SBX_PENDING;
-    if (!p->writing) p->feeding = false;
+    if (!p->writing) p->reading = false, p->ended = true;
+    p->filling = !p->filling;
+    p->held = 0;
+}
+
+static void read_input(struct pump *p) {
+    ssize_t len = read(STDIN_FILENO, p->input[p->filling] + p->held, PIECE - p->held);
+    if (len < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    p->reading = len > 0;
+    if (len > 0) p->held += (size_t)len;
+    feed(p);
 }
 
 static void fed(struct pump *p, const sbx_completion *done) {
     p->writing = false;
-    if (done->status >= 0) return;
-    p->feeding = false;
-    p->input_error = done->error;
+    if (done->status < 0) {
+        p->reading = false;
+        p->ended = true;
+        p->input_error = done->error;
+    }
+    feed(p);
 }
 
 /* A terminal gives its input to the foreground job alone; reading it from the background would stop this
@@ -104,10 +136,10 @@ static bool may_read(void) {
 /* The next completion of p->process (its user is &p->from); input is passed on meanwhile. */
 static void wait_for_event(struct pump *p, sbx_completion *done) {
     for (;;) {
-        bool wanted = p->feeding && !p->writing, readable = wanted && may_read();
+        bool wanted = p->reading && p->held < PIECE, readable = wanted && may_read();
         struct pollfd input = {.fd = readable ? STDIN_FILENO : -1, .events = POLLIN};
         if (!session_poll(p->session, done, &input, wanted && !readable ? FOREGROUND_MS : -1)) {
-            if (input.revents) feed(p);
+            if (input.revents) read_input(p);
             continue;
         }
         if (done->user == p->from || !done->user) return;
@@ -162,11 +194,12 @@ int pump_run(struct session *s, sbx_sandbox *sandbox, sbx_command *command) {
     sbx_completion done;
     int code;
     p->session = s;
-    p->feeding = command->input_open;
+    p->reading = command->input_open;
+    p->ended = !command->input_open;
     sbx_call call = session_call(s, 0, &call);
     if (session_wait(s, sbx_process_start(NULL, sandbox, command, &call, &err), &call, &done, &err) !=
         SBX_OK) {
-        code = pump_start_failed(&err, command);
+        code = pump_start_failed(s, sandbox, command, &err);
     } else {
         p->process = done.process;
         if (!pass(p, &code)) kill_tree(s, p->process);
@@ -181,6 +214,7 @@ int pump_follow(struct session *s, sbx_process *process, uint64_t from_stdout, u
     int code;
     p->session = s;
     p->process = process;
+    p->ended = true;
     p->from[0] = from_stdout;
     p->from[1] = from_stderr;
     if (pass(p, &code)) code = 0;

@@ -20,6 +20,7 @@ int pump_follow(struct session *s, sbx_process *process, uint64_t from_stdout, u
 int pump_exit_code(const sbx_event *exit);
 
 /* The exit code for a command that could not be started, said. */
-int pump_start_failed(const sbx_error *err, const sbx_command *command);
+int pump_start_failed(struct session *s, sbx_sandbox *sandbox, const sbx_command *command,
+                      const sbx_error *err);
 
 #endif

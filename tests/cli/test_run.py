@@ -80,7 +80,9 @@ def test_environment(user):
 
 def test_working_directory(user):
     assert user.ok("run", "-w", "/usr/bin", "--", "pwd") == b"/usr/bin\n"
-    assert "/no/such/dir" in user.fails("run", "-w", "/no/such/dir", "--", "pwd", code=user("run", "-w", "/no/such/dir", "--", "pwd").code)
+    assert "/no/such/dir" in user.fails("run", "-w", "/no/such/dir", "--", "pwd")
+    assert "/etc/passwd" in user.fails("run", "-w", "/etc/passwd", "--", "pwd")
+    assert "no-such-program" in user.fails("run", "-w", "/tmp", "--", "no-such-program", code=127)
 
 
 def test_commands_start_with_ordinary_signals_and_descriptors(user):
@@ -176,6 +178,7 @@ def test_closed_standard_descriptors(user):
 def test_signals_end_it_with_all_that_it_started(user, name, number):
     process = user.start("run", "-c", "trap '' INT TERM HUP; sleep 300 & setsid sleep 300 & echo ready; wait")
     read_until(process.stdout.fileno(), b"ready\n")
+    assert len(user.processes()) >= 3, "the command, its keeper and its agent are seen while they run"
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (-number, b"", b"")
@@ -267,5 +270,7 @@ def test_limits_are_taken(user):
     assert run.code != 0 and b"No space" in run.err
     run = user("run", "--memory", "64M", "-c", "head -c 512M /dev/zero | tail -n 1 | wc -c")
     assert b"536870912" not in run.out
+    run = user("run", "--memory", "80M", "--timeout", "30", "-c", " & ".join(["(head -c 40M /dev/zero; sleep 20) | tail -n 1"] * 4) + " & wait")
+    assert run.code == 137 and b"--memory" in run.err, run
     assert "isolation" in user.fails("run", "--isolation", "strong", "--", "true")
     assert "network" in user.fails("run", "--network", "some", "--", "true")
