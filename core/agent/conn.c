@@ -13,73 +13,16 @@
 #include "util/testing.h"
 #include "wire/limits.h"
 
-#define SPARE_TURNS 4
-#define REFUSED_MAX                                                                                          \
-    64            /* connections over the limit that are told so; further ones are closed without a word */
-#define ROUNDS 16 /* refills of one connection in one turn of the loop, so that the others get theirs */
+#define REFUSED_MAX 64 /* connections over the limit that are told so; others are closed without a word */
+#define ROUNDS      16 /* refills of one connection in one turn of the loop, so that the others get theirs */
 
 static struct conn *all;
-static size_t count, refused, open_streams;
-static int64_t last_activity;
+static size_t count, refused;
 static bool ending;
 
 /* Every read goes here first: what is parsed at once is never copied, and an idle connection owns no buffer.
  */
 static char scratch[KIB(256)];
-
-static struct turn *spare[SPARE_TURNS];
-static size_t spares;
-
-static struct turn *turn_new(struct conn *c) {
-    struct turn *t = spares > 0 ? spare[--spares] : NULL;
-    if (t == NULL) {
-        t = calloc(1, sizeof *t);
-        if (t == NULL) return NULL;
-        t->parser = http_new();
-        if (t->parser == NULL) {
-            free(t);
-            return NULL;
-        }
-        buf_init(&t->out, EXCHANGE_QUEUE);
-    }
-    t->x.conn = c;
-    t->x.half_closed = c->eof;
-    t->x.request = http_request(t->parser);
-    buf_init(&t->fields, KIB(16));
-    return t;
-}
-
-static void turn_free(struct turn *t) {
-    exchange_clear(t);
-    buf_free(&t->x.body);
-    struct http_parser *parser = t->parser;
-    if (spares == SPARE_TURNS) {
-        http_free(parser);
-        free(t);
-        return;
-    }
-    http_next(parser);
-    *t = (struct turn){.parser = parser};
-    buf_init(&t->out, EXCHANGE_QUEUE);
-    spare[spares++] = t;
-}
-
-/* The handler is told, once, that its exchange is over. */
-static void turn_release(struct turn *t, bool lost) {
-    struct exchange *x = &t->x;
-    void (*on_close)(struct exchange *) = x->on_close;
-    x->on_body = NULL;
-    x->on_body_end = NULL;
-    x->on_drain = NULL;
-    x->on_close = NULL;
-    x->lost = lost;
-    if (on_close != NULL) on_close(x);
-    if (t->authenticated) {
-        t->authenticated = false;
-        open_streams--;
-        last_activity = loop_now();
-    }
-}
 
 static void conn_free(struct conn *c) {
     if (c->turn != NULL) {
@@ -98,83 +41,6 @@ static void conn_free(struct conn *c) {
     else
         count--;
     free(c);
-}
-
-/* Requests */
-
-static void run_route(struct turn *t) {
-    struct exchange *x = &t->x;
-    const char *expect = t->x.request->minor > 0 ? http_header(x->request, "Expect") : NULL;
-    if (expect != NULL && !x->request->expect_continue) {
-        exchange_error_status(x, 417, WIRE_INVALID, "unknown expectation: %s", expect);
-        t->drop = true;
-        return;
-    }
-    if (t->route->body == BODY_BUFFERED) {
-        buf_init(&x->body, t->route->body_max);
-        if (x->request->content_length <= (int64_t)t->route->body_max) return;
-        exchange_error(x, WIRE_TOO_LARGE, "the body has %lld bytes; at most %zu are taken here",
-                       (long long)x->request->content_length, t->route->body_max);
-        t->drop = true;
-        return;
-    }
-    t->drop = t->route->body == BODY_NONE;
-    t->route->start(x);
-}
-
-static void head_complete(struct turn *t) {
-    bool authenticated = false;
-    const struct http_request *r = t->x.request;
-    t->headed = true;
-    t->continue_due = r->expect_continue && r->content_length != 0;
-    t->route = route_find(&t->x, &authenticated);
-    if (authenticated) {
-        t->authenticated = true;
-        open_streams++;
-        last_activity = loop_now();
-    }
-    if (t->route == NULL)
-        t->drop = true;
-    else
-        run_route(t);
-}
-
-static void body_piece(struct turn *t, const char *data, size_t len) {
-    struct exchange *x = &t->x;
-    t->received += len;
-    t->continue_due = false; /* it did not wait */
-    if (!t->drop && t->route->body == BODY_BUFFERED) {
-        if (buf_append(&x->body, data, len)) return;
-        bool large = x->body.len + len > t->route->body_max;
-        exchange_error(x, large ? WIRE_TOO_LARGE : WIRE_BUSY,
-                       large ? "the body has more than the %zu bytes that are taken here" : "out of memory",
-                       t->route->body_max);
-        t->drop = true;
-    } else if (!t->drop && !t->ended && x->on_body != NULL) {
-        if (x->on_body(x, data, len)) return;
-        t->drop = true;
-    }
-    t->dropped += len;
-    if (t->dropped > LIMIT_DRAIN) t->close = true;
-}
-
-static void body_complete(struct turn *t) {
-    t->received_all = true;
-    t->continue_due = false;
-    if (t->drop) return;
-    if (t->route->body == BODY_BUFFERED)
-        t->route->start(&t->x);
-    else if (t->x.on_body_end != NULL)
-        t->x.on_body_end(&t->x);
-}
-
-static void bad_request(struct turn *t, int status, enum wire_code code, const char *why) {
-    turn_release(t, true);
-    t->close = t->drop = true;
-    if (!t->begun)
-        exchange_error_status(&t->x, status, code, "%s", why);
-    else if (!t->ended)
-        exchange_abort(&t->x);
 }
 
 static bool wants_bytes(const struct conn *c) {
@@ -208,12 +74,12 @@ static size_t feed(struct conn *c, const char *data, size_t len) {
         enum http_event e = http_parse(t->parser, data, left, &used, &body, &body_len);
         if (used > 0) data += used; /* without bytes there may be no address to add to */
         left -= used;
-        if (e == HTTP_HEADERS) head_complete(t);
-        if (e == HTTP_BODY) body_piece(t, body, body_len);
-        if (e == HTTP_DONE) body_complete(t);
+        if (e == HTTP_HEADERS) turn_head(t);
+        if (e == HTTP_BODY) turn_body(t, body, body_len);
+        if (e == HTTP_DONE) turn_body_end(t);
         if (e == HTTP_BAD) {
             int status = http_bad_status(t->parser);
-            bad_request(t, status, status == 431 ? WIRE_TOO_LARGE : WIRE_INVALID, http_bad_reason(t->parser));
+            turn_bad(t, status, status == 431 ? WIRE_TOO_LARGE : WIRE_INVALID, http_bad_reason(t->parser));
         }
         if (e == HTTP_MORE) break;
     }
@@ -391,9 +257,9 @@ static void on_timer(struct timer *timer) {
     struct conn *c = (struct conn *)((char *)timer - offsetof(struct conn, timer));
     if (c->deadline <= loop_now()) {
         if (c->wait == WAIT_HEAD)
-            bad_request(c->turn, 408, WIRE_TIMEOUT, "the head of the request did not come in time");
+            turn_bad(c->turn, 408, WIRE_TIMEOUT, "the head of the request did not come in time");
         else if (c->wait == WAIT_BODY)
-            bad_request(c->turn, 408, WIRE_TIMEOUT, "the body of the request did not come in time");
+            turn_bad(c->turn, 408, WIRE_TIMEOUT, "the body of the request did not come in time");
         else
             c->broken = true;
     }
@@ -463,9 +329,9 @@ void conn_close_idle(void) {
 }
 
 int64_t conn_last_activity(void) {
-    return last_activity;
+    return turn_last_activity();
 }
 
 size_t conn_open_streams(void) {
-    return open_streams;
+    return turn_authenticated();
 }

@@ -1,11 +1,9 @@
-/* What conn.c and exchange.c share: a connection and the turn under way on it, that is one request and its
-   response. conn.c reads, decides and frees; exchange.c is what handlers call, and never frees: it marks what
-   happened and wakes the connection, which acts at the end of the loop's turn. So a handler's exchange cannot
-   vanish under a call that it makes. */
+/* A turn is one request and its response on a connection. conn.c moves bytes and decides what comes next,
+   turn.c brings the request to its handler, exchange.c is what handlers call. Handlers never free: what they
+   do is marked, and the connection acts on it at the end of the loop's turn. So an exchange cannot vanish
+   under a call that its handler makes. */
 #ifndef AGENT_TURN_H
 #define AGENT_TURN_H
-
-#include <sys/types.h>
 
 #include "agent/conn.h"
 #include "agent/route.h"
@@ -64,6 +62,22 @@ struct conn {
                         answer on its way */
     bool refused;    /* over the limit of connections */
 };
+
+struct turn *turn_new(struct conn *c);
+void turn_free(struct turn *t);
+void turn_release(struct turn *t, bool lost); /* tells the handler, once, that its exchange is over */
+
+/* What the parser found, in its order. */
+void turn_head(struct turn *t);
+void turn_body(struct turn *t, const char *data, size_t len);
+void turn_body_end(struct turn *t);
+
+/* A request that is malformed or too slow: the answer if none has begun, and the end of the connection in any
+ * case. */
+void turn_bad(struct turn *t, int status, enum wire_code code, const char *why);
+
+size_t turn_authenticated(void); /* turns under way whose token was right */
+int64_t turn_last_activity(void);
 
 void conn_wake(struct conn *c); /* looks at the connection at the end of this turn of the loop */
 

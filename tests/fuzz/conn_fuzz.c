@@ -1,4 +1,4 @@
-// links: agent/conn.c agent/exchange.c agent/http.c agent/loop.c agent/escape.c
+// links: agent/conn.c agent/turn.c agent/exchange.c agent/http.c agent/loop.c agent/escape.c
 /* Whole connections: the bytes come in pieces over a socket, the handlers are small ones of every kind that
    the agent has. Every connection must end, and leave nothing behind. The first byte says how large the
    pieces are. */

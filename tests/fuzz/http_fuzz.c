@@ -1,4 +1,4 @@
-// links: agent/http.c
+// links: agent/http.c agent/http_query.c
 /* Requests: the same bytes, whole and in pieces, must give the same events. What passes must be unambiguous.
  */
 #include "agent/http.h"

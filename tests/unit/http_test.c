@@ -1,4 +1,4 @@
-// links: agent/http.c
+// links: agent/http.c agent/http_query.c
 #include "agent/http.h"
 
 #include "check.h"

@@ -1,4 +1,4 @@
-// links: agent/proxy_head.c agent/http.c
+// links: agent/proxy_head.c agent/http.c agent/http_query.c
 #include "agent/proxy_head.h"
 
 #include "check.h"
