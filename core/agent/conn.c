@@ -17,7 +17,7 @@
 #define ROUNDS      16 /* refills of one connection in one turn of the loop, so that the others get theirs */
 
 static struct conn *all;
-static size_t count, refused;
+static size_t count, refused, untrusted_bytes;
 static bool ending;
 
 /* Every read goes here first: what is parsed at once is never copied, and an idle connection owns no buffer.
@@ -33,6 +33,7 @@ static void conn_free(struct conn *c) {
     loop_untimer(&c->timer);
     loop_unlater(&c->later);
     buf_free(&c->in);
+    untrusted_bytes -= c->held;
     close(c->fd);
     *c->link = c->next;
     if (c->next != NULL) c->next->link = c->link;
@@ -74,6 +75,7 @@ static size_t feed(struct conn *c, const char *data, size_t len) {
         enum http_event e = http_parse(t->parser, data, left, &used, &body, &body_len);
         if (used > 0) data += used; /* without bytes there may be no address to add to */
         left -= used;
+        if (!t->headed) t->head += used;
         if (e == HTTP_HEADERS) turn_head(t);
         if (e == HTTP_BODY) turn_body(t, body, body_len);
         if (e == HTTP_DONE) turn_body_end(t);
@@ -157,6 +159,7 @@ static void turn_complete(struct conn *c) {
     c->wait = WAIT_NOTHING;
     if (!close_now) return;
     c->lingering = true;
+    buf_free(&c->in);
     if (!more_may_come || shutdown(c->fd, SHUT_WR) < 0) c->broken = true;
 }
 
@@ -166,7 +169,7 @@ static enum conn_wait waits_for(const struct conn *c) {
     if (t == NULL) return WAIT_REQUEST;
     if (!t->headed && !t->begun) return WAIT_HEAD;
     if (!exchange_drained(t)) return WAIT_WRITE;
-    return wants_bytes(c) && !t->tunnel ? WAIT_BODY : WAIT_HANDLER;
+    return wants_bytes(c) && (!t->tunnel || t->shut) ? WAIT_BODY : WAIT_HANDLER;
 }
 
 static void on_timer(struct timer *timer);
@@ -235,6 +238,15 @@ static bool is_over(const struct conn *c) {
     return c->eof && c->in.len == 0 && !t->tunnel && wants_bytes(c) && !(t->drop && t->ended);
 }
 
+/* Those who have not shown the token share one small store: with it full, who has much of it goes. */
+static void account(struct conn *c) {
+    const struct turn *t = c->turn;
+    size_t now = c->trusted ? 0 : c->in.cap + (t != NULL && !t->headed ? t->head : 0);
+    untrusted_bytes += now - c->held;
+    c->held = now;
+    if (untrusted_bytes > LIMIT_UNTRUSTED && now > KIB(4) && !testing_off("untrusted")) c->broken = true;
+}
+
 static void settle(struct later *later) {
     struct conn *c = (struct conn *)((char *)later - offsetof(struct conn, later));
     int rounds = 0;
@@ -242,6 +254,7 @@ static void settle(struct later *later) {
         rounds++;
     if (rounds == ROUNDS) conn_wake(c);
     if (is_over(c)) c->broken = true;
+    account(c);
     if (!c->broken) set_deadline(c);
     if (c->broken)
         conn_free(c);
@@ -279,6 +292,17 @@ static void on_ready(struct watch *w, uint32_t events) {
     conn_wake(c);
 }
 
+/* Connections that never showed the token cannot keep out those that might: the oldest of them makes room. */
+static bool evict(void) {
+    struct conn *oldest = NULL;
+    for (struct conn *c = all; c != NULL; c = c->next)
+        if (!c->trusted && !c->refused && !c->broken) oldest = c;
+    if (oldest == NULL || testing_off("eviction")) return false;
+    oldest->broken = true;
+    conn_wake(oldest);
+    return true;
+}
+
 /* Over the limit: said in as few bytes as possible. */
 static void refuse(struct conn *c) {
     static const char answer[] =
@@ -291,7 +315,7 @@ static void refuse(struct conn *c) {
 }
 
 bool conn_open(int fd) {
-    bool full = count >= agent.max_connections && !testing_off("connection-limit");
+    bool full = count >= agent.max_connections && !testing_off("connection-limit") && !evict();
     struct conn *c = full && refused >= REFUSED_MAX ? NULL : calloc(1, sizeof *c);
     if (c == NULL || !loop_watch(&c->watch, fd, EPOLLIN | EPOLLRDHUP, on_ready)) {
         free(c);

@@ -17,7 +17,8 @@
 #include "util/testing.h"
 #include "wire/limits.h"
 
-#define QUEUE_MAX (EXCHANGE_HIGH + MIB(1))
+#define QUEUE_MAX    (EXCHANGE_HIGH + MIB(1))
+#define QUIET_TUNNEL 10 /* looks of the timer */
 
 struct proxy {
     struct exchange *x;
@@ -35,6 +36,7 @@ struct proxy {
     bool deaf;     /* the backend takes no more bytes */
     bool held;     /* the client is slow: the backend is not read */
     bool answered;
+    int quiet;   /* looks of the timer that saw no byte */
     bool active; /* bytes came since the timer looked last */
 };
 
@@ -241,8 +243,10 @@ static void on_timer(struct timer *t) {
         fail(p, "it did not accept the connection in time");
         return;
     }
-    /* The client writes no more and nothing has moved: it has gone, and the backend does not notice. */
-    if (p->x->half_closed && !p->active && !p->tunnel) {
+    /* The client writes no more and nothing has moved: it has gone, and the backend does not notice. In a
+       tunnel a closed side is ordinary, so the silence must last longer. */
+    p->quiet = p->x->half_closed && !p->active ? p->quiet + 1 : 0;
+    if (p->quiet >= (p->tunnel ? QUIET_TUNNEL : 1)) {
         exchange_abort(p->x);
         return;
     }

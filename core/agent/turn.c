@@ -92,7 +92,7 @@ void turn_head(struct turn *t) {
     t->continue_due = r->expect_continue && r->content_length != 0;
     t->route = route_find(&t->x, &authenticated);
     if (authenticated) {
-        t->authenticated = true;
+        t->authenticated = t->x.conn->trusted = true;
         with_token++;
         last_activity = loop_now();
     }
@@ -134,6 +134,7 @@ void turn_body_end(struct turn *t) {
 void turn_bad(struct turn *t, int status, enum wire_code code, const char *why) {
     turn_release(t, true);
     t->close = t->drop = true;
+    t->tunnel = false;
     if (!t->begun)
         exchange_error_status(&t->x, status, code, "%s", why);
     else if (!t->ended)

@@ -22,7 +22,8 @@ struct turn {
     size_t big_at;
     struct buf fields; /* header lines that the handler adds */
     int64_t body_left; /* of the response, as promised by Content-Length; -1 = not promised */
-    uint64_t received; /* bytes of the request's body */
+    size_t head;       /* bytes of the request's head so far */
+    uint64_t received; /* bytes of its body */
     size_t dropped;    /* of those, thrown away */
     bool headed;       /* the request's head is complete */
     bool received_all; /* its body too */
@@ -51,8 +52,10 @@ struct conn {
     struct buf in;     /* bytes read and not used yet */
     int64_t deadline;
     size_t lingered; /* bytes thrown away before the close */
+    size_t held;     /* what of LIMIT_UNTRUSTED it has */
     int fd;
     enum conn_wait wait;
+    bool trusted;    /* it has shown the token */
     bool eof;        /* the peer writes no more */
     bool blocked;    /* the socket takes nothing now */
     bool broken;     /* the socket failed: nothing can be answered */

@@ -13,6 +13,7 @@
 #define LIMIT_DRAIN         MIB(1)   /* unread body that is read and thrown away to keep a connection; above it closes */
 #define LIMIT_PIPELINE      KIB(64)  /* bytes of later requests kept while one is answered */
 #define LIMIT_CONNECTIONS   8192     /* SBX_MAX_CONNECTIONS overrides it */
+#define LIMIT_UNTRUSTED     MIB(16)  /* bytes held for all connections that have not shown the token */
 #define LIMIT_JSON_TOKENS   65536
 #define LIMIT_JSON_DEPTH    32
 

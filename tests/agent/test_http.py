@@ -282,11 +282,46 @@ def test_pipelined_requests_are_held_within_bounds(agent):
 def test_connection_limit():
     with Agent(env={"SBX_MAX_CONNECTIONS": "8"}) as a:
         held = [a.connect() for _ in range(8)]
+        for c in held:
+            assert c.request("GET", "/v1/processes", a.headers()).status == 200
         wait_until(lambda: refused(a), what="a refusal")
         response = answers(a.address, HEALTH, close=False)[0]
         assert response.status == 503 and response.header("Connection") == "close" and response.body == b""
         held.pop().close()
         wait_until(lambda: not refused(a), what="room again")
+        for c in held:
+            c.close()
+
+
+def test_strangers_make_room():
+    """Connections that never showed the token do not keep out who has it; the oldest goes first."""
+    for off, served in (("", True), ("eviction", False)):
+        with Agent(env={"SBX_MAX_CONNECTIONS": "8"}, off=off) as a:
+            held = [a.connect() for _ in range(8)]
+            for c in held[1:]:
+                c.send(b"GET /hea")
+            held[0].request("GET", "/v1/processes", a.headers())
+            assert refused(a) is not served
+            if served:
+                assert held[1].at_end()
+                assert held[0].request("GET", "/v1/processes", a.headers()).status == 200
+            for c in held:
+                c.close()
+
+
+@pytest.mark.parametrize("off,bounded", [("", True), ("untrusted", False)])
+def test_strangers_hold_little_memory(off, bounded):
+    """Heads that never end: 16 MiB for all of them together."""
+    with Agent(off=off, env={"ASAN_OPTIONS": "quarantine_size_mb=1"}) as a:
+        before = a.resident_kib()
+        held = [a.connect() for _ in range(900)]
+        for c in held:
+            try:
+                c.send(b"GET / HTTP/1.1\r\nA: " + b"x" * 60000)
+            except ConnectionError:
+                pass
+        assert a.run("echo hi").stdout == b"hi\n"
+        assert (a.resident_kib() - before < 36 << 10) is bounded
         for c in held:
             c.close()
 

@@ -351,6 +351,19 @@ def test_backend_half_closes_first(agent):
         wait_until(lambda: b.ended)
 
 
+def test_half_closed_tunnels_end_by_themselves():
+    """The backend has ended, the client says nothing and stays: that does not last for ever."""
+    def handle(peer, read):
+        read()
+        peer.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+    with Agent(env={"SBX_TEST_SCALE": "100"}) as a, Backend(handle) as b:
+        before = a.descriptors()
+        with a.connect() as c:
+            c.send(b"GET /v1/proxy/%d/ws HTTP/1.1\r\n%s%s\r\n" % (b.port, AUTH, UPGRADE))
+            assert c.read_head().status == 101 and c.at_end()
+            wait_until(lambda: a.descriptors() <= before, what="descriptors back to the start")
+
+
 def test_declined_upgrade_opens_no_tunnel(agent):
     with Backend(answering(OK, linger=0.3)) as b, agent.connect() as c:
         c.send(b"GET /v1/proxy/%d/ws HTTP/1.1\r\n%s%s\r\nGET /v1/info HTTP/1.1\r\n%s\r\n" % (b.port, AUTH, UPGRADE, AUTH))
