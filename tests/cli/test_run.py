@@ -178,7 +178,8 @@ def test_closed_standard_descriptors(user):
 def test_signals_end_it_with_all_that_it_started(user, name, number):
     process = user.start("run", "-c", "trap '' INT TERM HUP; sleep 300 & setsid sleep 300 & echo ready; wait")
     read_until(process.stdout.fileno(), b"ready\n")
-    assert len(user.processes()) >= 3, "the command, its keeper and its agent are seen while they run"
+    if os.getuid() == 0:  # an agent hides its environment from its own user
+        assert len(user.processes()) >= 3, "the command, its keeper and its agent are seen while they run"
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (-number, b"", b"")
