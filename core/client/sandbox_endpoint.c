@@ -25,7 +25,7 @@ static void accepted(struct op *op, struct request_reply *reply, void *ctx) {
     give(op);
 }
 
-static unsigned features_of(const struct json *health) {
+static unsigned feature_named(const char *name, size_t len) {
     static const struct {
         const char *name;
         unsigned feature;
@@ -33,13 +33,19 @@ static unsigned features_of(const struct json *health) {
                  {FEATURE_FRAMES, ENDPOINT_FRAMES},
                  {FEATURE_PROCESS, ENDPOINT_PROCESS},
                  {FEATURE_FILES, ENDPOINT_FILES}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strlen(known[i].name) == len && strncmp(known[i].name, name, len) == 0) return known[i].feature;
+    }
+    return 0;
+}
+
+static unsigned features_of(const struct json *health) {
     unsigned features = 0;
-    for (const struct json *item = json_first(json_get(health, "features")); item != NULL;
-         item = json_next(item)) {
-        const char *name = json_text(item);
-        for (size_t i = 0; name != NULL && i < sizeof known / sizeof *known; i++) {
-            if (strcmp(known[i].name, name) == 0) features |= known[i].feature;
-        }
+    const char *text = json_string(health, "features");
+    while (text != NULL && *text != '\0') {
+        size_t len = strcspn(text, ",");
+        features |= feature_named(text, len);
+        text += len + (text[len] == ',');
     }
     return features;
 }
