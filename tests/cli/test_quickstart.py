@@ -46,10 +46,11 @@ def test_it_builds_and_shows_the_main_job(user, tree):
     user.nothing_left()
 
 
-def test_a_missing_compiler_is_said(user, tree, tmp_path):
-    """Where a build cannot work it says so and ends with an error."""
-    tmp_path.chmod(0o755)
-    (tmp_path / "cmake").write_text("#!/bin/sh\necho 'no compiler'; exit 1\n")
-    (tmp_path / "cmake").chmod(0o755)
-    run = quickstart(user, tree, f"{tmp_path}:{user.env['PATH']}")
+def test_a_build_that_fails_is_said(user, tree):
+    tools = user.dir / "tools"
+    tools.mkdir()
+    (tools / "cmake").write_text("#!/bin/sh\necho 'no compiler'; exit 1\n")
+    (tools / "cmake").chmod(0o755)
+    user.own(tools)
+    run = quickstart(user, tree, f"{tools}:{user.env['PATH']}")
     assert run.returncode == 1 and "no compiler" in run.stderr and "the build failed" in run.stderr
