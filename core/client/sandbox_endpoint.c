@@ -41,11 +41,10 @@ static unsigned feature_named(const char *name, size_t len) {
 
 static unsigned features_of(const struct json *health) {
     unsigned features = 0;
-    const char *text = json_string(health, "features");
-    while (text != NULL && *text != '\0') {
-        size_t len = strcspn(text, ",");
-        features |= feature_named(text, len);
-        text += len + (text[len] == ',');
+    const struct json *list = json_get(health, "features");
+    for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
+        const char *name = json_text(item);
+        if (name != NULL) features |= feature_named(name, strlen(name));
     }
     return features;
 }

@@ -17,7 +17,7 @@
 #define ENV_HOST_MODE       "SBX_HOST_MODE"
 #define ENV_MAX_CONNECTIONS "SBX_MAX_CONNECTIONS"
 
-/* Comma-separated in the "features" of /health: what this agent adds to the Hub's protocol. */
+/* The items of the array "features" of /health: what this agent adds to the Hub's protocol. */
 #define FEATURE_KEYS        "keys"     /* HEADER_KEY is honoured on exec and processes */
 #define FEATURE_FRAMES      "frames"   /* FRAME_TYPE is spoken */
 #define FEATURE_PROCESS     "process"  /* processes/{id}, its output, stdin, signal and wait */

@@ -32,7 +32,7 @@ def reply(body=b"", status=200, content_type="application/json", headers=()):
 def health(features="keys,frames,process,files"):
     body = {"status": "ok", "protocol": 3}
     if features:
-        body["features"] = features
+        body["features"] = features.split(",")
     return reply(body)
 
 
