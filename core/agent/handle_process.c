@@ -199,7 +199,8 @@ static void get_process(struct exchange *x) {
     struct request *r = make_request(x);
     if (r == NULL) return;
     r->waiter.changed = wait_changed;
-    loop_timer(&r->timer, loop_now() + (int64_t)wait_ms, wait_over);
+    /* The turn may have begun up to a millisecond ago: never answer too early. */
+    loop_timer(&r->timer, loop_now() + (int64_t)wait_ms + 1, wait_over);
     process_wait(p, &r->waiter);
 }
 
