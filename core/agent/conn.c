@@ -81,7 +81,11 @@ static size_t feed(struct conn *c, const char *data, size_t len) {
         if (e == HTTP_DONE) turn_body_end(t);
         if (e == HTTP_BAD) {
             int status = http_bad_status(t->parser);
-            turn_bad(t, status, status == 431 ? WIRE_TOO_LARGE : WIRE_INVALID, http_bad_reason(t->parser));
+            turn_bad(t, status,
+                     status == 431   ? WIRE_TOO_LARGE
+                     : status == 503 ? WIRE_BUSY
+                                     : WIRE_INVALID,
+                     http_bad_reason(t->parser));
         }
         if (e == HTTP_MORE) break;
     }

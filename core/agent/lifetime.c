@@ -22,7 +22,7 @@ static struct watch signals;
 static struct timer idle_timer, end_timer;
 static int exit_status;
 static int64_t end_by;
-static bool ending;
+static bool ending, deaf_to_hangups;
 
 static void check_idle(struct timer *t) {
     int64_t now = loop_now(), last = agent.started_ms;
@@ -49,12 +49,17 @@ static void on_signal(struct watch *w, uint32_t events) {
     /* In a pid namespace the commands see this process as their init: what they send to it is not for them to
      * decide. */
     if (getpid() == 1 && info.ssi_pid != 0) return;
+    if (info.ssi_signo == SIGHUP && deaf_to_hangups) return;
     agent_shutdown(0);
 }
 
 bool lifetime_init(void) {
     sigset_t set;
+    struct sigaction hangup;
+    /* As nohup asks for; commands get the default action back. */
+    deaf_to_hangups = sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
     sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGCHLD);

@@ -70,10 +70,12 @@ static void info(struct exchange *x) {
     confine_report_limits(&json);
     buf_puts(&json, ",\"usage\":");
     watch_report(&json);
-    buf_printf(&json,
-               ",\"idle_ms\":%lld,\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
-               (long long)agent.idle_ms, (long long)(loop_now() - agent.started_ms), process_running(),
-               process_finished());
+    if (agent.idle_ms >= 0)
+        buf_printf(&json, ",\"idle_ms\":%lld", (long long)agent.idle_ms);
+    else
+        buf_puts(&json, ",\"idle_ms\":null");
+    buf_printf(&json, ",\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
+               (long long)(loop_now() - agent.started_ms), process_running(), process_finished());
     exchange_json(x, 200, &json);
 }
 

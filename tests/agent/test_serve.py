@@ -170,6 +170,17 @@ def test_signals_end_in_order(number, tmp_path):
         assert (tmp_path / "mark").read_text() == "finished\n"
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_hangup(ignored):
+    """The end of a terminal is the end in order, unless nohup was asked for."""
+    with Agent(wrap=["nohup"] if ignored else []) as a:
+        os.kill(a.pid, signal.SIGHUP)
+        if ignored:
+            assert a.run("trap").stdout == b"" and a.get("/health").status == 200
+        else:
+            assert a.wait_exit(10) == 0
+
+
 def test_deaf_commands_do_not_hold_the_end():
     with Agent() as a:
         process = a.start_process("trap '' TERM; while :; do sleep 1; done")
