@@ -305,9 +305,11 @@ def round():
         for _ in range(8): sbx.Result(queue.next(20000).result)
         with b.start("sleep 1001.2"): pass
         queue.close()
-count = lambda: (sbx.descriptors(), len(os.listdir("/proc/self/task")))
+tasks = lambda: len(os.listdir("/proc/self/task"))
+count = lambda: (sbx.descriptors(), tasks())
+alone = tasks()
 round()
-sbx.wait_until(lambda: len(os.listdir("/proc/self/task")) == 1, what="the thread's end")
+sbx.wait_until(lambda: tasks() == alone, what="the thread's end")
 before = count()
 for _ in range(10): round()
 sbx.wait_until(lambda: count() == before, what=f"{before} descriptors and threads again")
