@@ -173,6 +173,8 @@ static void files(void) {
     CHECK_EQ(call(SYS_mknodat, 0, 0, S_IFIFO | 0600), ALLOW);
     CHECK_EQ(call(SYS_mknodat, 0, 0, S_IFREG | 0600), ALLOW);
     CHECK_EQ(call(SYS_fchmodat, 0, 0, 04755), ALLOW);
+    build(&(struct seccomp_options){0}, "seccomp-mknod");
+    CHECK_EQ(call(SYS_mknodat, 0, 0, S_IFCHR | 0600), ALLOW);
     build(&(struct seccomp_options){.no_suid = true}, NULL);
     CHECK_EQ(call(SYS_fchmod, 3, 04755, 0), DENY(EPERM));
     CHECK_EQ(call(SYS_fchmodat, 0, 0, 02755), DENY(EPERM));
