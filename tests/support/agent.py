@@ -1,6 +1,6 @@
 """An agent of this build, started for a test and checked at its end.
 
-    with Agent(off="name,other", env={"SBX_IDLE_TIMEOUT": "5"}) as a:
+    with Agent(off="drain-at-exit,token", env={"SBX_IDLE_TIMEOUT": "5"}) as a:
         a.request("POST", "/v1/exec", json={"cmd": "echo hi"})     one request on a connection of its own
         a.run("echo hi").stdout                                    a command, its output in frames
         with a.connect() as c: c.send(b"GET /health HTTP/1.1...")  a raw connection (raw_http.Connection)
