@@ -1,14 +1,10 @@
 #include "client/endpoint.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "wire/names.h"
 
@@ -93,59 +89,4 @@ bool endpoint_is_local(const struct endpoint *endpoint) {
     size_t len = strcspn(host, ":/");
     return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
            (len == 9 && strncasecmp(host, "localhost", 9) == 0);
-}
-
-/* One byte with a descriptor. */
-static void pass(int control_fd, int fd) {
-    char byte = 0;
-    struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    union {
-        struct cmsghdr align;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control;
-    memset(&control, 0, sizeof control);
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.space,
-                             .msg_controllen = sizeof control.space};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof(int));
-    /* When it fails the connection is closed, which libcurl notices as any lost connection. */
-    ssize_t sent = sendmsg(control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)sent;
-}
-
-/* The name is the kernel's choice, in the abstract namespace, and lives for a moment: nothing is left in the
- * file system. */
-int endpoint_listen(struct sockaddr *name, socklen_t *len, size_t room) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    socklen_t got = sizeof address;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return -1;
-    bool ok = bind(fd, (struct sockaddr *)&address, sizeof address.sun_family) == 0 && listen(fd, 4) == 0 &&
-              getsockname(fd, (struct sockaddr *)&address, &got) == 0 && got <= room;
-    if (!ok) {
-        close(fd);
-        return -1;
-    }
-    memcpy(name, &address, got);
-    *len = got;
-    return fd;
-}
-
-bool endpoint_hand_over(const struct endpoint *endpoint, int listener) {
-    for (;;) {
-        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) return errno != EAGAIN;
-        struct ucred peer;
-        socklen_t len = sizeof peer;
-        /* Others could see the name. */
-        bool own = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == getpid();
-        if (own && endpoint->control_fd >= 0) pass(endpoint->control_fd, fd);
-        close(fd);
-        if (own) return true;
-    }
 }

@@ -3,14 +3,13 @@
 #define CLIENT_ENDPOINT_H
 
 #include <stdbool.h>
-#include <sys/socket.h>
 
 #include "client/error.h"
 
 enum endpoint_kind {
     ENDPOINT_URL,  /* url: "http://127.0.0.1:49983", with the path that stands before /v1 if there is one */
     ENDPOINT_UNIX, /* path: of the socket */
-    ENDPOINT_CONTROL, /* control_fd: one end of each new connection is passed over it */
+    ENDPOINT_CONTROL, /* control_fd: one end of each new connection is passed over it (handover.h) */
 };
 
 enum endpoint_feature { /* of names.h */
@@ -41,10 +40,5 @@ void endpoint_free(struct endpoint *endpoint); /* wipes the token; does not clos
 
 const char *endpoint_where(const struct endpoint *endpoint); /* for messages */
 bool endpoint_is_local(const struct endpoint *endpoint);     /* this machine: no proxy in between */
-
-/* CONTROL: libcurl insists on connecting (7.88 even a socket that it is told is connected). So it gets the
-   name of a socket that listens for that one connection, whose other end is then handed to the agent. */
-int endpoint_listen(struct sockaddr *name, socklen_t *len, size_t room); /* -1: errno says why */
-bool endpoint_hand_over(const struct endpoint *endpoint, int listener);  /* false: nobody has connected yet */
 
 #endif

@@ -37,10 +37,6 @@ void io_lock(struct io *io) {
     pthread_mutex_lock(&io->lock);
 }
 
-void io_unlock(struct io *io) {
-    pthread_mutex_unlock(&io->lock);
-}
-
 /* ---- Timers: a binary heap, children of n at 2n and 2n+1 */
 
 static void place(struct io *io, size_t slot, struct io_timer *timer) {
@@ -66,12 +62,13 @@ static void sift_down(struct io *io, size_t slot, struct io_timer *timer) {
     place(io, slot, timer);
 }
 
-/* A driver asleep until later than `when` must look again. */
+/* Whoever holds the lock and lets go of it sees to it (settle). */
 static void wake_before(struct io *io, int64_t when) {
-    if (io->sleeping && when < io->sleep_until) {
-        io->sleep_until = when;
-        poller_wake(io->wake_fd);
-    }
+    if (io->sleeping && when < io->sleep_until) io->stale = true;
+}
+
+static void wake_driver(struct io *io) {
+    if (io->sleeping) io->stale = io->wake = true;
 }
 
 bool io_timer_set(struct io *io, struct io_timer *timer, int64_t when) {
@@ -122,6 +119,23 @@ static void run_timers(struct io *io) {
         io_timer_clear(io, timer);
         timer->fire(timer->ctx);
     }
+}
+
+/* Before the lock is dropped while the driver sleeps: what is due is done by this thread, which has it all in
+   its cache; the driver is woken only if it would sleep too long. */
+static void settle(struct io *io) {
+    if (!io->stale) return;
+    run_timers(io);
+    io->stale = false;
+    bool early = io->timer_count > 0 && io->timers[1]->when < io->sleep_until;
+    if (io->sleeping && (early || io->wake)) poller_wake(io->wake_fd);
+    if (early) io->sleep_until = io->timers[1]->when;
+    io->wake = false;
+}
+
+void io_unlock(struct io *io) {
+    settle(io);
+    pthread_mutex_unlock(&io->lock);
 }
 
 /* ---- Descriptors */
@@ -221,6 +235,8 @@ void io_waiter_destroy(struct io_waiter *waiter) {
 }
 
 static void sleep_on(struct io *io, struct io_waiter *waiter) {
+    settle(io);
+    if (waiter->done || io->driver == NULL) return;
     waiter->next = io->waiters;
     io->waiters = waiter;
     pthread_cond_wait(&waiter->cond, &io->lock);
@@ -234,6 +250,7 @@ void io_wait(struct io *io, struct io_waiter *waiter) {
     while (!waiter->done) {
         if (io->driver == NULL) {
             io->driver = waiter;
+            run_timers(io);
             while (!waiter->done)
                 drive_once(io);
             io->driver = NULL;
@@ -248,7 +265,7 @@ void io_wait(struct io *io, struct io_waiter *waiter) {
 void io_notify(struct io *io, struct io_waiter *waiter) {
     waiter->done = true;
     if (io->driver == waiter) {
-        wake_before(io, INT64_MIN);
+        wake_driver(io);
     } else {
         pthread_cond_signal(&waiter->cond);
     }
@@ -294,7 +311,7 @@ bool io_background(struct io *io, int change) {
     if (change < 0) {
         io->background--;
         /* The thread may be the driver, asleep, with nothing left to do. */
-        if (io->background == 0 && io->driver == io) wake_before(io, INT64_MIN);
+        if (io->background == 0 && io->driver == io) wake_driver(io);
         return true;
     }
     if (!io->thread_running) {

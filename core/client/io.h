@@ -45,6 +45,7 @@ struct io {
     const void *driver; /* who has the role; NULL = nobody */
     bool sleeping;      /* the driver is in epoll_wait without the lock, until: */
     int64_t sleep_until;
+    bool stale, wake; /* since it fell asleep: a timer was set for earlier; it must wake in any case */
     struct io_waiter *waiters; /* asleep on their conditions */
     size_t background;
     bool thread_running, stop;
@@ -60,7 +61,7 @@ void io_stop(struct io *io);    /* without the lock: ends the thread (which may 
 void io_destroy(struct io *io); /* without the lock, after io_stop */
 
 void io_lock(struct io *io);
-void io_unlock(struct io *io);
+void io_unlock(struct io *io); /* runs first what is due, instead of waking the driver for it */
 
 /* when: as clock_ms() counts; CLOCK_NEVER unsets. Setting a set timer moves it. */
 bool io_timer_set(struct io *io, struct io_timer *timer, int64_t when); /* false: no memory */

@@ -116,12 +116,12 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
     struct transfer *t = ctx;
     if (t->spec.endpoint->kind == ENDPOINT_CONTROL) {
         socklen_t len;
-        if (t->listener >= 0) close(t->listener);
         /* libcurl gives room for any address. */
-        t->listener = endpoint_listen(&address->addr, &len, sizeof(struct sockaddr_storage));
-        if (t->listener < 0) return CURL_SOCKET_BAD;
+        int fd = handover_socket(&t->transport->handover, t->handover, &address->addr, &len);
+        if (fd < 0) return CURL_SOCKET_BAD;
         address->addrlen = len;
         t->transport->connecting = true;
+        return fd;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
@@ -211,7 +211,6 @@ static void set_method(CURL *easy, const struct transfer_spec *spec) {
 
 bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     struct transport *transport = t->transport;
-    t->listener = -1;
     t->easy = transport->pooled > 0 ? transport->pool[--transport->pooled] : new_handle();
     if (t->easy == NULL) return false;
     const struct endpoint *endpoint = spec->endpoint;
@@ -267,7 +266,6 @@ void transport_drop(struct transfer *t) {
         if (t->tls) transport->tls--;
         t->added = false;
     }
-    if (t->listener >= 0) close(t->listener);
     curl_slist_free_all(t->headers);
     if (t->easy == NULL) return;
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
@@ -343,16 +341,18 @@ struct transfer *transport_finished(struct transport *transport, struct transpor
 }
 
 void transport_hand_over(struct transport *transport) {
-    transport->connecting = false;
-    for (struct transfer *t = transport->transfers; t != NULL; t = t->next) {
-        if (t->listener < 0) continue;
-        if (endpoint_hand_over(t->spec.endpoint, t->listener)) {
-            close(t->listener);
-            t->listener = -1;
-        } else {
-            transport->connecting = true;
-        }
+    char name[HANDOVER_NAME];
+    int fd;
+    while ((fd = handover_accept(&transport->handover, name)) >= 0) {
+        struct transfer *t = transport->transfers;
+        while (t != NULL && (t->handover[0] == '\0' || memcmp(t->handover, name, sizeof name) != 0))
+            t = t->next;
+        handover_pass(t != NULL ? t->spec.endpoint->control_fd : -1, fd);
+        if (t != NULL) t->handover[0] = '\0';
     }
+    transport->connecting = false;
+    for (struct transfer *t = transport->transfers; t != NULL && !transport->connecting; t = t->next)
+        transport->connecting = t->handover[0] != '\0';
 }
 
 static void pump(struct transport *transport, curl_socket_t fd, int events) {
@@ -386,6 +386,7 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
         return NULL;
     }
     transport->client = client;
+    handover_init(&transport->handover);
     transport->timer = (struct io_timer){.fire = timer_fired, .ctx = transport};
     transport->kick = (struct io_timer){.fire = transfer_step_settle, .ctx = transport};
     curl_multi_setopt(transport->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
@@ -400,6 +401,7 @@ void transport_free(struct transport *transport) {
     while (transport->pooled > 0)
         curl_easy_cleanup(transport->pool[--transport->pooled]);
     curl_multi_cleanup(transport->multi);
+    handover_close(&transport->handover);
     io_timer_clear(&transport->client->io, &transport->timer);
     io_timer_clear(&transport->client->io, &transport->kick);
     free(transport);

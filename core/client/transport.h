@@ -3,6 +3,7 @@
 #ifndef CLIENT_TRANSPORT_H
 #define CLIENT_TRANSPORT_H
 
+#include "client/handover.h"
 #include "client/transfer.h"
 
 #define TRANSPORT_POOL   32 /* idle libcurl handles kept */
@@ -11,11 +12,12 @@
 struct transport {
     struct sbx_client *client;
     void *multi;
-    struct io_timer timer;      /* libcurl's */
-    struct io_timer kick;       /* deferred work */
-    bool inside;                /* libcurl is on the stack: it refuses most calls from its own callbacks */
-    bool again;                 /* there is deferred work */
-    bool connecting;            /* some transfer has a listener */
+    struct io_timer timer; /* libcurl's */
+    struct io_timer kick;  /* deferred work */
+    bool inside;           /* libcurl is on the stack: it refuses most calls from its own callbacks */
+    bool again;            /* there is deferred work */
+    bool connecting;       /* some transfer awaits its handover */
+    struct handover handover;
     size_t tls;                 /* transfers over TLS */
     struct transfer *transfers; /* all of the client */
     void *pool[TRANSPORT_POOL];
@@ -40,8 +42,9 @@ struct transfer {
     void *easy;
     struct curl_slist *headers;
     bool added, tls;
-    unsigned sendings; /* of the request, libcurl's own included */
-    int listener;      /* for a connection to an attached agent, until it is handed over; -1 = none */
+    unsigned sendings;            /* of the request, libcurl's own included */
+    char handover[HANDOVER_NAME]; /* of a connection to an attached agent, until it is handed over; "" = none
+                                   */
     char reason[TRANSPORT_REASON];
 };
 

@@ -1,0 +1,114 @@
+#include "client/handover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "util/scope.h"
+#include "util/text.h"
+
+void handover_init(struct handover *handover) {
+    handover->listener = handover->inode = -1;
+}
+
+void handover_close(struct handover *handover) {
+    if (handover->listener >= 0) close(handover->listener);
+    if (handover->inode >= 0) close(handover->inode);
+    handover_init(handover);
+}
+
+static bool listen_below(struct handover *handover, const char *directory) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char random[17];
+    if (directory == NULL || directory[0] != '/' || !text_random_hex(8, random)) return false;
+    int len = snprintf(address.sun_path, sizeof address.sun_path, "%s/.hfsandbox-%s", directory, random);
+    if (len < 0 || (size_t)len >= sizeof address.sun_path) return false;
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0) return false;
+    int inode = open(address.sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    unlink(address.sun_path);
+    if (inode < 0) return false;
+    if (listen(fd, SOMAXCONN) != 0) {
+        close(inode);
+        return false;
+    }
+    handover->listener = steal_fd(&fd);
+    handover->inode = inode;
+    return true;
+}
+
+static bool listen_somewhere(struct handover *handover) {
+    return handover->listener >= 0 || listen_below(handover, getenv("XDG_RUNTIME_DIR")) ||
+           listen_below(handover, getenv("TMPDIR")) || listen_below(handover, "/tmp") ||
+           listen_below(handover, "/dev/shm");
+}
+
+/* The kernel's own choice of a name that nobody else has. */
+static bool name_socket(int fd, char name[HANDOVER_NAME]) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof address;
+    if (bind(fd, (struct sockaddr *)&address, sizeof address.sun_family) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
+        return false;
+    }
+    memset(name, 0, HANDOVER_NAME);
+    memcpy(name, address.sun_path + 1, HANDOVER_NAME - 1);
+    return true;
+}
+
+int handover_socket(struct handover *handover, char name[HANDOVER_NAME], struct sockaddr *address,
+                    socklen_t *len) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (!listen_somewhere(handover)) return -1;
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || !name_socket(fd, name)) return -1;
+    snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d", handover->inode);
+    memcpy(address, &to, sizeof to);
+    *len = sizeof to;
+    return steal_fd(&fd);
+}
+
+int handover_accept(struct handover *handover, char name[HANDOVER_NAME]) {
+    for (;;) {
+        struct sockaddr_un from = {0};
+        struct ucred peer;
+        socklen_t len = sizeof from, peer_len = sizeof peer;
+        int fd = accept4(handover->listener, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) return -1;
+        bool own = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) == 0 && peer.pid == getpid();
+        if (own) {
+            memset(name, 0, HANDOVER_NAME);
+            memcpy(name, from.sun_path + 1, HANDOVER_NAME - 1);
+            return fd;
+        }
+        close(fd);
+    }
+}
+
+void handover_pass(int control_fd, int fd) {
+    char byte = 0;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    memset(&control, 0, sizeof control);
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof control.space};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof(int));
+    if (control_fd >= 0) {
+        ssize_t sent = sendmsg(control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)sent;
+    }
+    close(fd);
+}
