@@ -1,5 +1,6 @@
-/* bench [--agent PATH] [--agent-only] [--scale N]: prints one table of figures, each beside its baseline of
-   the same run. Exit status 1 when a goal is missed. */
+/* bench [--agent PATH] [--agent-only] [--only PART] [--scale N]: prints one table of figures, each beside its
+   baseline of the same run. Exit status 1 when a goal is missed. Parts: size start memory exec flight output
+   files lifetime. */
 #include "bench.h"
 
 #include <fcntl.h>
@@ -24,6 +25,10 @@ void bench_fail(const char *format, ...) {
     fputc('\n', stderr);
     va_end(args);
     exit(2);
+}
+
+bool bench_wants(const char *part) {
+    return bench.only == NULL || strcmp(bench.only, part) == 0;
 }
 
 double bench_now(void) {
@@ -147,10 +152,12 @@ int main(int argc, char **argv) {
             agent_only = true;
         else if (strcmp(argv[i], "--agent") == 0 && i + 1 < argc)
             bench.agent = argv[++i];
+        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+            bench.only = argv[++i];
         else if (strcmp(argv[i], "--scale") == 0 && i + 1 < argc)
             bench.scale = atoi(argv[++i]);
         else
-            bench_fail("usage: bench [--agent PATH] [--agent-only] [--scale N]");
+            bench_fail("usage: bench [--agent PATH] [--agent-only] [--only PART] [--scale N]");
     }
     if (bench.scale < 1) bench_fail("--scale takes a number from 1 on");
     static char agent[4200], blocks[4200];

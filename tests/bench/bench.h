@@ -14,6 +14,7 @@ struct bench_options {
     const char *agent;  /* hfsandbox-agent */
     const char *blocks; /* the command that writes blocks of 64 KiB */
     const char *dir;    /* a scratch directory */
+    const char *only;   /* the part that is measured alone; NULL = all */
     int scale;          /* divides the amount of work: 1 = full */
 };
 extern struct bench_options bench;
@@ -21,6 +22,7 @@ extern struct bench_options bench;
 /* Time and statistics */
 double bench_now(void); /* seconds, monotonic */
 double bench_median(double *values, size_t count);
+bool bench_wants(const char *part); /* of --only */
 void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Processor time in seconds: of this process with its reaped children, of another one with its. */

@@ -214,14 +214,16 @@ static void slow_reader(void) {
 
 void figures_agent(void) {
     struct agent a;
-    encoded_size();
-    start_time();
-    idle_memory();
-    slow_reader();
+    if (bench_wants("size")) encoded_size();
+    if (bench_wants("start")) start_time();
+    if (bench_wants("memory")) {
+        idle_memory();
+        slow_reader();
+    }
     agent_start(&a);
-    exec_p50(&a);
-    in_flight(&a);
-    output_rate(&a);
-    files(&a);
+    if (bench_wants("exec")) exec_p50(&a);
+    if (bench_wants("flight")) in_flight(&a);
+    if (bench_wants("output")) output_rate(&a);
+    if (bench_wants("files")) files(&a);
     agent_stop(&a);
 }

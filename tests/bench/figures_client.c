@@ -223,13 +223,15 @@ void figures_client(void) {
     sbx_sandbox_options with = {SBX_SANDBOX_OPTIONS_INIT, .binds = &program, .bind_count = 1,
                                 .limit_disk = (uint64_t)1 << 30};
     need(sbx_client_new(&client, &options, &err), "client");
-    lifetimes(client);
-    creates_per_second(client);
+    if (bench_wants("lifetime")) {
+        lifetimes(client);
+        creates_per_second(client);
+    }
     need(sbx_sandbox_create(&sandbox, client, &with, NULL, &err), "create");
-    run_p50(sandbox);
-    in_flight(client, sandbox);
-    output_rate(sandbox);
-    files(sandbox);
+    if (bench_wants("exec")) run_p50(sandbox);
+    if (bench_wants("flight")) in_flight(client, sandbox);
+    if (bench_wants("output")) output_rate(sandbox);
+    if (bench_wants("files")) files(sandbox);
     sbx_sandbox_free(sandbox);
     sbx_client_free(client);
 }
