@@ -119,6 +119,23 @@ double baseline_loopback(size_t bytes) {
     return rate;
 }
 
+double baseline_socket_pair(size_t bytes) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) bench_fail("no socket pair");
+    pid_t pid = fork();
+    if (pid < 0) bench_fail("no process");
+    if (pid == 0) {
+        close(ends[0]);
+        baseline_write_blocks(ends[1], bytes, 256 * 1024);
+        _exit(0);
+    }
+    close(ends[1]);
+    double rate = read_all(ends[0], bytes, 256 * 1024);
+    close(ends[0]);
+    waitpid(pid, NULL, 0);
+    return rate;
+}
+
 double baseline_bwrap_p50(int count) {
     char *argv[] = {"/usr/bin/bwrap", "--unshare-all", "--ro-bind", "/",    "/",         "--proc", "/proc",
                     "--dev",          "/dev",          "--tmpfs",   "/tmp", "/bin/true", NULL};

@@ -1,6 +1,6 @@
-/* bench [--agent PATH] [--agent-only] [--only PART] [--scale N]: prints one table of figures, each beside its
-   baseline of the same run. Exit status 1 when a goal is missed. Parts: size start memory exec flight output
-   files lifetime. */
+/* bench [--agent PATH] [--agent-only | --client-only] [--only PART] [--scale N]: prints one table of figures,
+   each beside its baseline of the same run. Exit status 1 when a goal is missed. Parts: size start memory
+   exec flight output files lifetime. */
 #include "bench.h"
 
 #include <fcntl.h>
@@ -146,10 +146,12 @@ int bench_missed(void) {
 
 int main(int argc, char **argv) {
     static char self[4096], dir[] = "/tmp/sbx-bench-XXXXXX";
-    bool agent_only = false;
+    bool agent_only = false, client_only = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--agent-only") == 0)
             agent_only = true;
+        else if (strcmp(argv[i], "--client-only") == 0)
+            client_only = true;
         else if (strcmp(argv[i], "--agent") == 0 && i + 1 < argc)
             bench.agent = argv[++i];
         else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
@@ -157,7 +159,8 @@ int main(int argc, char **argv) {
         else if (strcmp(argv[i], "--scale") == 0 && i + 1 < argc)
             bench.scale = atoi(argv[++i]);
         else
-            bench_fail("usage: bench [--agent PATH] [--agent-only] [--only PART] [--scale N]");
+            bench_fail(
+                "usage: bench [--agent PATH] [--agent-only | --client-only] [--only PART] [--scale N]");
     }
     if (bench.scale < 1) bench_fail("--scale takes a number from 1 on");
     static char agent[4200], blocks[4200];
@@ -176,7 +179,7 @@ int main(int argc, char **argv) {
         files.rlim_cur = files.rlim_max < 16384 ? files.rlim_max : 16384;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    figures_agent();
+    if (!client_only) figures_agent();
     if (!agent_only) figures_client();
     rmdir(dir);
     if (missed > 0) printf("%d goals missed\n", missed);

@@ -53,6 +53,7 @@ void baseline_spawn_loop(int count, double *per_second,
                          double *cpu); /* two threads; cpu: seconds per spawn */
 double baseline_pipe(size_t bytes);    /* bytes per second */
 double baseline_loopback(size_t bytes);
+double baseline_socket_pair(size_t bytes);
 double baseline_bwrap_p50(int count); /* 0 = bwrap is missing or may not run */
 pid_t baseline_spawn(char *const *argv);
 void baseline_write_blocks(int fd, size_t bytes, size_t block);
