@@ -109,7 +109,8 @@ class Agent:
                 return False
             try:
                 with self.connect(timeout=5) as c:
-                    return c.request("GET", "/health").status == 200
+                    status = c.request("GET", "/health", [("Connection", "close")]).status
+                    return c.at_end() and status == 200  # the agent has forgotten this connection, too
             except ConnectionRefusedError:
                 time.sleep(0.002)
         self.process.kill()
