@@ -104,6 +104,12 @@ static void on_exit_event(void *ctx, const struct stream_exit *exit) {
 
 static void on_fail(void *ctx, const sbx_error *error) {
     struct run *run = ctx;
+    /* The stream has ended, and would never tell the id that farewell_stream waits for. */
+    if (stream_id(run->stream)[0] != '\0') {
+        farewell_kill(run->op->sandbox, stream_id(run->stream), stream_pid(run->stream));
+    }
+    stream_close(run->stream);
+    run->stream = NULL;
     op_fail(run->op, error);
 }
 

@@ -304,6 +304,7 @@ def round():
         for _ in range(8): sbx.check("run", None, b.handle, sbx._command("echo", {}), sbx.call(queue=queue))
         for _ in range(8): sbx.Result(queue.next(20000).result)
         with b.start("sleep 1001.2"): pass
+        assert failing(lambda: b.run(["/no/such"])) == failing(lambda: b.start(["/no/such"])) == "ERROR_SPAWN"
         queue.close()
 tasks = lambda: len(os.listdir("/proc/self/task"))
 count = lambda: (sbx.descriptors(), tasks())
