@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "wire/limits.h"
 
 #define READ_MAX    ((uint64_t)1 << 30)
+#define LARGE       MIB(4)
 #define PROGRESS_MS 60000 /* a transfer of a whole file that does not move for so long fails */
 
 /* ---- Into memory */
@@ -31,9 +33,20 @@ static void read_ended(struct op *op, sbx_status status) {
     free(r);
 }
 
+/* Hundreds of megabytes of fresh memory, page by page, would cost as much as receiving them. */
+static void prefer_large_pages(char *data, size_t len) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)data + page - 1) & ~(page - 1), end = ((uintptr_t)data + len) & ~(page - 1);
+    if (len >= LARGE && end > begin) madvise(data + (begin - (uintptr_t)data), end - begin, MADV_HUGEPAGE);
+}
+
 static bool read_expect(struct fetch *f, uint64_t size) {
     struct read_call *r = f->ctx;
-    if (buf_reserve(&r->data, (size_t)(size - r->data.len)) != NULL) return true;
+    char *room = buf_reserve(&r->data, (size_t)(size - r->data.len));
+    if (room != NULL) {
+        prefer_large_pages(room, (size_t)(size - r->data.len));
+        return true;
+    }
     op_fail_memory(f->op);
     return false;
 }
