@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,21 +81,45 @@ static double read_all(int fd, size_t bytes, size_t block) {
     return (double)bytes / took;
 }
 
-double baseline_pipe(size_t bytes) {
+static void run_on(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+static double pipe_between(size_t bytes, int writer, int reader) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) bench_fail("no pipe");
     pid_t pid = fork();
     if (pid < 0) bench_fail("no process");
     if (pid == 0) {
         close(ends[0]);
+        if (writer >= 0) run_on(writer);
         baseline_write_blocks(ends[1], bytes, 64 * 1024);
         _exit(0);
     }
     close(ends[1]);
+    cpu_set_t before;
+    sched_getaffinity(0, sizeof before, &before);
+    if (reader >= 0) run_on(reader);
     double rate = read_all(ends[0], bytes, 64 * 1024);
+    sched_setaffinity(0, sizeof before, &before);
     close(ends[0]);
     waitpid(pid, NULL, 0);
     return rate;
+}
+
+double baseline_pipe(size_t bytes) {
+    return pipe_between(bytes, -1, -1);
+}
+
+double baseline_pipe_one_core(size_t bytes) {
+    return pipe_between(bytes, 0, 0);
+}
+
+double baseline_pipe_two_cores(size_t bytes) {
+    return pipe_between(bytes, 0, 1);
 }
 
 double baseline_loopback(size_t bytes) {

@@ -52,6 +52,8 @@ double baseline_spawn_p50(int count); /* seconds */
 void baseline_spawn_loop(int count, double *per_second,
                          double *cpu); /* two threads; cpu: seconds per spawn */
 double baseline_pipe(size_t bytes);    /* bytes per second */
+double baseline_pipe_one_core(size_t bytes);
+double baseline_pipe_two_cores(size_t bytes);
 double baseline_loopback(size_t bytes);
 double baseline_socket_pair(size_t bytes);
 double baseline_bwrap_p50(int count); /* 0 = bwrap is missing or may not run */
