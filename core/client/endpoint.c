@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/transport.h"
 #include "wire/names.h"
 
 static bool copy_string(char **out, const char *text) {
@@ -61,6 +62,7 @@ static void wipe(char *text) {
 }
 
 void endpoint_free(struct endpoint *endpoint) {
+    transport_pool_leave(endpoint->pool);
     free(endpoint->url);
     free(endpoint->path);
     wipe(endpoint->token);

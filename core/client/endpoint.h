@@ -30,6 +30,7 @@ struct endpoint {
     char *token;    /* NULL = none */
     char *token_header;
     unsigned features;
+    struct transport_pool *pool; /* transport.c's: connections to use again; NULL = none yet */
 };
 
 /* Copies the strings. path NULL for URL and CONTROL, url NULL for UNIX and CONTROL. On failure there is

@@ -45,14 +45,14 @@ struct transfer_end {
 #define TRANSFER_READ_FAILED ((size_t)-1)
 
 struct transfer_spec {
-    const struct endpoint *endpoint; /* outlives the transfer */
-    const char *method;              /* these four are literals */
-    const char *log_route;           /* "processes/:id": for the log, without ids and paths */
-    const char *accept;              /* NULL = anything */
-    const char *content_type;        /* of the body; NULL = none */
-    const char *target;              /* "/v1/exec", with the query; copied */
-    const char *headers[4];          /* "Name: value", copied; NULL ends */
-    const void *body;                /* borrowed until the transfer has ended */
+    struct endpoint *endpoint; /* outlives the transfer */
+    const char *method;        /* these four are literals */
+    const char *log_route;     /* "processes/:id": for the log, without ids and paths */
+    const char *accept;        /* NULL = anything */
+    const char *content_type;  /* of the body; NULL = none */
+    const char *target;        /* "/v1/exec", with the query; copied */
+    const char *headers[4];    /* "Name: value", copied; NULL ends */
+    const void *body;          /* borrowed until the transfer has ended */
     uint64_t body_len;
     /* Instead of body: gives body_len bytes piece by piece. Not called again after it gave 0 or
      * TRANSFER_READ_FAILED. */

@@ -14,14 +14,39 @@
 #include "util/clock.h"
 #include "util/testing.h"
 
-#define CONNECTIONS_MAX 512L
-#define CONNECT_MS      10000L
-#define BUFFER_SIZE     (512L * 1024)
+#define CONNECT_MS  10000L
+#define BUFFER_SIZE (512L * 1024)
 
 struct watched_socket {
     struct io_watch watch;
     struct transport *transport;
 };
+
+/* libcurl closes idle connections of a multi handle when it pleases. Each endpoint has a store of its own
+ * instead, which ends with it, so that a sandbox that is gone leaves no descriptor. */
+struct transport_pool {
+    CURLSH *share;
+    size_t users; /* the endpoint and the transfers over it */
+};
+
+static struct transport_pool *pool_new(void) {
+    struct transport_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL) return NULL;
+    pool->users = 1;
+    pool->share = curl_share_init();
+    if (pool->share != NULL &&
+        curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
+        return pool;
+    if (pool->share != NULL) curl_share_cleanup(pool->share);
+    free(pool);
+    return NULL;
+}
+
+void transport_pool_leave(struct transport_pool *pool) {
+    if (pool == NULL || --pool->users > 0) return;
+    curl_share_cleanup(pool->share);
+    free(pool);
+}
 
 /* ---- From libcurl to the driver */
 
@@ -213,7 +238,12 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     struct transport *transport = t->transport;
     t->easy = transport->pooled > 0 ? transport->pool[--transport->pooled] : new_handle();
     if (t->easy == NULL) return false;
-    const struct endpoint *endpoint = spec->endpoint;
+    struct endpoint *endpoint = spec->endpoint;
+    if (endpoint->pool == NULL) endpoint->pool = pool_new();
+    if (endpoint->pool == NULL) return false;
+    t->pool = endpoint->pool;
+    t->pool->users++;
+    if (curl_easy_setopt(t->easy, CURLOPT_SHARE, t->pool->share) != CURLE_OK) return false;
     char url[8192];
     int len = snprintf(url, sizeof url, "%s%s", endpoint->url, spec->target);
     char *longer = NULL;
@@ -269,6 +299,9 @@ void transport_drop(struct transfer *t) {
     curl_slist_free_all(t->headers);
     if (t->easy == NULL) return;
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(t->easy, CURLOPT_SHARE, NULL);
+    transport_pool_leave(t->pool);
+    t->pool = NULL;
     if (transport->pooled < TRANSPORT_POOL) {
         transport->pool[transport->pooled++] = t->easy;
     } else {
@@ -393,7 +426,6 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
     curl_multi_setopt(transport->multi, CURLMOPT_SOCKETDATA, transport);
     curl_multi_setopt(transport->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(transport->multi, CURLMOPT_TIMERDATA, transport);
-    curl_multi_setopt(transport->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX);
     return transport;
 }
 

@@ -41,6 +41,7 @@ struct transfer {
     /* transport.c's */
     void *easy;
     struct curl_slist *headers;
+    struct transport_pool *pool;
     bool added, tls;
     unsigned sendings;            /* of the request, libcurl's own included */
     char handover[HANDOVER_NAME]; /* of a connection to an attached agent, until it is handed over; "" = none
@@ -55,6 +56,10 @@ struct transport_result {
     const char *reason;
     int system_errno;
 };
+
+/* The endpoint is gone: its idle connections are closed, now or when the last transfer over it has ended.
+ * NULL does nothing. */
+void transport_pool_leave(struct transport_pool *pool);
 
 struct transport *transport_new(struct sbx_client *client, sbx_error *err);
 void transport_free(struct transport *transport); /* no transfer may be left */
