@@ -67,10 +67,11 @@ static int open_temporary(struct file_put *p) {
 /* Says "no space" before the bytes travel rather than after. What surely does not fit is refused first:
    fallocate would fill the disk up to its end before it fails. On tmpfs it would fill the space with zeros,
    which costs as much as the write itself. */
-static bool set_space_aside(const struct file_put *p, struct file_error *e) {
+static bool set_space_aside(struct file_put *p, struct file_error *e) {
     struct statfs fs;
-    if (p->expected < (int64_t)PREALLOCATE_FROM || testing_off("files-space") || fstatfs(p->fd, &fs) != 0)
-        return true;
+    if (fstatfs(p->fd, &fs) != 0) return true;
+    p->in_memory = fs.f_type == TMPFS_MAGIC && !testing_off("files-in-memory");
+    if (p->in_place || p->expected < (int64_t)PREALLOCATE_FROM || testing_off("files-space")) return true;
     /* A tmpfs without a limit says 0 blocks. */
     bool fits = fs.f_blocks == 0 || (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize >= (uint64_t)p->expected;
     if (!fits) return file_op_fail(e, ENOSPC);
@@ -105,8 +106,7 @@ static bool open_whole(struct file_put *p, struct file_error *e) {
     } else {
         p->fd = open_temporary(p);
     }
-    if (p->fd < 0) return file_op_fail(e, errno);
-    return set_space_aside(p, e);
+    return p->fd >= 0 || file_op_fail(e, errno);
 }
 
 bool file_put_open(struct file_put *p, const struct file_path *path, struct file_error *e) {
@@ -121,7 +121,7 @@ bool file_put_open(struct file_put *p, const struct file_path *path, struct file
     etag_lock(p->place);
     bool there;
     bool ok = check_target(p, &st, &there, e);
-    if (ok) ok = p->in_place ? open_in_place(p, &st, there, e) : open_whole(p, e);
+    if (ok) ok = (p->in_place ? open_in_place(p, &st, there, e) : open_whole(p, e)) && set_space_aside(p, e);
     etag_unlock(p->place);
     return ok;
 }

@@ -1,5 +1,5 @@
 /* A file being written: whole, in a file without a name that takes its place at the end, or in place from an
-   offset. Workers only. */
+   offset. Workers only, but for writes to a file `in_memory`. */
 #ifndef AGENT_FILE_PUT_H
 #define AGENT_FILE_PUT_H
 
@@ -26,6 +26,7 @@ struct file_put {
     /* State; fd and directory are -1 before file_put_open */
     int fd;
     int directory;
+    bool in_memory; /* on a file system without a disk: writing waits for nothing */
     unsigned place; /* etag_place of directory and name */
     char name[FILE_NAME_SIZE];
     char temporary[40]; /* name of the unfinished file; "" while it has none */

@@ -9,8 +9,9 @@
 #include "util/text.h"
 #include "wire/limits.h"
 
-/* Body bytes go from the loop to the workers in blocks. Blocks are held only while a job of their upload
-   waits or runs, so a slow sender holds none. While one is being written another is filled; then the
+/* A file in memory is written on the loop, straight from what the connection has read; one on a disk might
+   keep the loop waiting, so body bytes go to the workers in blocks. Blocks are held only while a job of their
+   upload waits or runs, so a slow sender holds none. While one is being written another is filled; then the
    connection is not read. When all uploads together hold BLOCKS_MAX of them, an upload keeps no more than
    what its connection has already read. */
 #define BLOCKS_MAX  64
@@ -118,10 +119,25 @@ static void dispatch_later(struct later *l) {
     dispatch((struct writing *)((char *)l - offsetof(struct writing, dispatch)));
 }
 
+/* Whether the loop may write: no worker does. */
+static bool writes_here(const struct writing *w) {
+    return !w->op.running && w->opened && w->put.in_memory && !w->failed;
+}
+
+/* What came while the file was being opened. */
+static void write_filled(struct writing *w) {
+    for (const struct block *b = w->first; b != NULL; b = b->next)
+        if (!file_put_write(&w->put, b->data, b->len, &w->op.error)) break;
+    free_blocks(&w->first);
+    w->last = NULL;
+    w->filled = 0;
+}
+
 static void done(struct file_op *op) {
     struct writing *w = (struct writing *)op;
     bool failed_before = w->failed;
     free_blocks(&w->taken);
+    if (op->error.code == WIRE_OK && op->x != NULL && writes_here(w)) write_filled(w);
     if (op->error.code != WIRE_OK) {
         w->failed = true;
         free_blocks(&w->first);
@@ -155,6 +171,12 @@ static bool add_block(struct writing *w, size_t needed) {
 static bool on_body(struct exchange *x, const char *data, size_t len) {
     struct writing *w = x->ctx;
     if (w->failed) return false;
+    if (w->first == NULL && writes_here(w)) {
+        if (file_put_write(&w->put, data, len, &w->op.error)) return true;
+        w->failed = true;
+        file_op_answer_error(&w->op);
+        return false;
+    }
     while (len > 0) {
         if (w->last == NULL || w->last->len == w->last->cap) {
             if (!add_block(w, len)) {

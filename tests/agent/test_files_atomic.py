@@ -9,16 +9,25 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from agent import Agent, wait_until
 from files import RANDOM, Files, error, target
 
 
-@pytest.fixture(scope="module")
-def agent():
-    with Agent() as a:
+@pytest.fixture(scope="module", params=["", "files-in-memory"], ids=["loop", "workers"])
+def agent(request):
+    """A file in memory is written by the loop itself, one on a disk by the workers. The files of these tests are in memory; half of the
+    agents take them for files on a disk."""
+    with Agent(off=request.param) as a:
         yield a
+
+
+@pytest.fixture
+def tmp_path():
+    with tempfile.TemporaryDirectory(prefix="sbx-test-", dir="/dev/shm") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,9 +43,21 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-double bench_median(double *values, size_t count) {
-    qsort(values, count, sizeof *values, compare);
-    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+double bench_median(const double *values, size_t count) {
+    double *sorted = malloc(count * sizeof *sorted);
+    if (sorted == NULL) bench_fail("out of memory");
+    memcpy(sorted, values, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare);
+    double median = count % 2 == 1 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+    free(sorted);
+    return median;
+}
+
+double bench_ratio(const double figure[ROUNDS], const double base[ROUNDS]) {
+    double ratios[ROUNDS];
+    for (int i = 0; i < ROUNDS; i++)
+        ratios[i] = figure[i] / base[i];
+    return bench_median(ratios, ROUNDS);
 }
 
 static double seconds(struct timeval t) {
@@ -104,6 +117,15 @@ void bench_reset_peak(pid_t pid) {
     close(fd);
 }
 
+void bench_warm(size_t bytes) {
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) bench_fail("out of memory");
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    for (size_t at = 0; at < bytes; at += 4096)
+        ((volatile char *)memory)[at] = 1;
+    munmap(memory, bytes);
+}
+
 /* Three digits that matter. */
 static const char *number(char *out, size_t size, double value) {
     double size_of = fabs(value);
@@ -119,7 +141,7 @@ static const char *number(char *out, size_t size, double value) {
 void bench_row(const struct bench_row *row) {
     static bool headed;
     char value[32], base[32], ratio[32] = "", goal[80] = "", limit[32];
-    double measured = row->ratio ? row->value / row->baseline_value : row->value;
+    double measured = row->ratio > 0 ? row->ratio : row->value;
     bool reached =
         row->kind == GOAL_NONE || (row->kind == GOAL_AT_MOST ? measured <= row->goal : measured >= row->goal);
     if (!headed) {
@@ -128,9 +150,9 @@ void bench_row(const struct bench_row *row) {
         headed = true;
     }
     if (row->baseline != NULL && row->baseline_value > 0)
-        number(ratio, sizeof ratio, row->value / row->baseline_value);
+        number(ratio, sizeof ratio, row->ratio > 0 ? row->ratio : row->value / row->baseline_value);
     if (row->kind != GOAL_NONE)
-        snprintf(goal, sizeof goal, "%s %s %s%s", row->ratio ? "ratio" : "value",
+        snprintf(goal, sizeof goal, "%s %s %s%s", row->ratio > 0 ? "ratio" : "value",
                  row->kind == GOAL_AT_MOST ? "<=" : ">=", number(limit, sizeof limit, row->goal),
                  reached ? "" : "  MISSED");
     printf("%-52s %10s %-7s %-29s %10s %7s  %s\n", row->name, number(value, sizeof value, row->value),

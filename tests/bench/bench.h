@@ -1,5 +1,6 @@
 /* The benchmark: what the parts share. A figure is measured in rounds, its baseline in the same rounds right
-   before it, so that whatever else the machine does falls on both; the table shows the medians. */
+   before it, so that whatever else the machine does falls on both; the table shows the medians of the
+   figures, of their baselines, and of the ratios. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -21,7 +22,9 @@ extern struct bench_options bench;
 
 /* Time and statistics */
 double bench_now(void); /* seconds, monotonic */
-double bench_median(double *values, size_t count);
+double bench_median(const double *values, size_t count);
+/* The median of the rounds' own ratios: a machine whose speed drifts drifts in both. */
+double bench_ratio(const double figure[ROUNDS], const double base[ROUNDS]);
 bool bench_wants(const char *part); /* of --only */
 void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
@@ -32,6 +35,11 @@ long bench_resident_kib(pid_t pid);
 long bench_peak_kib(pid_t pid);
 void bench_reset_peak(pid_t pid);
 
+/* Uses that much memory and gives it back. A virtual machine may have to get a page that was not in use
+   lately from its host, at a small part of memory's speed; after this call the next ones to ask for that much
+   find it at hand. */
+void bench_warm(size_t bytes);
+
 /* The table */
 enum bench_goal { GOAL_NONE, GOAL_AT_MOST, GOAL_AT_LEAST };
 struct bench_row {
@@ -41,8 +49,8 @@ struct bench_row {
     const char *baseline; /* NULL = none */
     double baseline_value;
     enum bench_goal kind;
-    double goal; /* of value / baseline_value when `ratio`, else of value */
-    bool ratio;
+    double goal;  /* of `ratio` when there is one, else of value */
+    double ratio; /* bench_ratio; 0 = none, value / baseline_value is printed for comparison */
 };
 void bench_row(const struct bench_row *row);
 int bench_missed(void); /* rows that missed their goal */
