@@ -26,6 +26,9 @@ struct agent_config {
 
 extern struct agent_config agent;
 
+/* One line to standard error, which begins with the agent's name. */
+void agent_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Starts the orderly end: SIGTERM to every process, SIGKILL after a grace, then exit(status). */
 void agent_shutdown(int status);
 

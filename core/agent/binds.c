@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,6 +18,7 @@
 #include "agent/namespaces.h"
 #include "util/scope.h"
 #include "util/testing.h"
+#include "util/text.h"
 
 #define LIMIT_BINDS     64
 #define RESOLVE_IN_ROOT 0x10U
@@ -85,16 +85,16 @@ static int map_namespace(uid_t inside_uid, gid_t inside_gid, uid_t outside) {
         _exit(0);
     }
     char path[64], map[2][64];
-    snprintf(map[0], sizeof map[0], "%u %u 1", (unsigned)inside_uid, (unsigned)outside);
-    snprintf(map[1], sizeof map[1], "%u %u 1", (unsigned)inside_gid, (unsigned)outside);
+    text_format(map[0], sizeof map[0], "%u %u 1", (unsigned)inside_uid, (unsigned)outside);
+    text_format(map[1], sizeof map[1], "%u %u 1", (unsigned)inside_gid, (unsigned)outside);
     const char *const names[] = {"uid_map", "gid_map"};
     bool ok = true;
     for (int i = 0; i < 2 && ok; i++) {
-        snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, names[i]);
+        text_format(path, sizeof path, "/proc/%d/%s", (int)pid, names[i]);
         cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
         ok = fd >= 0 && write(fd, map[i], strlen(map[i])) > 0;
     }
-    snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
+    text_format(path, sizeof path, "/proc/%d/ns/user", (int)pid);
     int fd = ok ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     int error = errno;
     kill(pid, SIGKILL);
@@ -113,7 +113,7 @@ static bool swap_owner(const struct confine_bind *b, int mount, struct confine_e
     const struct mounts_attr attr = {.set = MOUNTS_IDMAP, .userns_fd = (uint64_t)map};
     if (mounts_set(mount, true, &attr) == 0) return true;
     char what[96];
-    snprintf(what, sizeof what, "its file system (type 0x%lx) cannot map the owner",
+    text_format(what, sizeof what, "its file system (type 0x%lx) cannot map the owner",
              (unsigned long)fs.f_type);
     return fail(e, b, errno,
                 "bind it read-only, use a directory on ext4, xfs, btrfs or tmpfs, or run as an ordinary user",

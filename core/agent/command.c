@@ -1,16 +1,18 @@
 #include "agent/command.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/escape.h"
 #include "agent/json_in.h"
 #include "util/buf.h"
+#include "util/sort.h"
+#include "util/text.h"
 #include "wire/limits.h"
 
-#define NAME_SHOWN 64 /* bytes of a bad name that an error repeats */
+#define NAME_SHOWN   64                      /* bytes of a bad name that an error repeats */
+#define TIMEOUT_MOST INT64_C(1000000000000) /* a timeout of more than 30 years is none */
 
 /* One parse under way. */
 struct parse {
@@ -22,7 +24,7 @@ struct parse {
 __attribute__((format(printf, 2, 3))) static bool refuse(struct parse *p, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(p->error->text, sizeof p->error->text, format, args);
+    text_vformat(p->error->text, sizeof p->error->text, format, args);
     va_end(args);
     return false;
 }
@@ -175,7 +177,7 @@ static bool merge_env(struct parse *p, char *const *base, size_t count) {
     const char *text = p->out->env_text;
     for (size_t i = 0; i < count; i++, text += strlen(text) + 1)
         names[i] = (struct named){text, i};
-    qsort(names, count, sizeof *names, by_name);
+    sort_items(names, count, sizeof *names, by_name);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) /* of equal names the last one given counts */
         if (i + 1 == count || !same_name(names[i].text, names[i + 1].text))
@@ -238,14 +240,12 @@ static bool take_cwd(struct parse *p, const char *base) {
 
 static bool take_timeout(struct parse *p) {
     json_at at;
-    double seconds;
+    int64_t ms;
     p->out->timeout_ms = -1;
     if (!present(p, "timeout", &at)) return true;
-    if (!json_in_double(p->doc, at, &seconds)) return refuse(p, "'timeout' must be a number of seconds");
-    if (!(seconds > 0)) return refuse(p, "'timeout' must be greater than 0; leave it out for none");
-    if (seconds > 1e9) return true; /* longer than 30 years: never */
-    p->out->timeout_ms = (int64_t)(seconds * 1000);
-    if (p->out->timeout_ms == 0) p->out->timeout_ms = 1;
+    if (!json_in_milli(p->doc, at, &ms)) return refuse(p, "'timeout' must be a number of seconds");
+    if (ms <= 0) return refuse(p, "'timeout' must be greater than 0; leave it out for none");
+    if (ms <= TIMEOUT_MOST) p->out->timeout_ms = ms;
     return true;
 }
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -21,6 +20,7 @@
 #include "agent/root.h"
 #include "agent/seccomp.h"
 #include "util/testing.h"
+#include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -40,9 +40,9 @@ bool confine_fail(struct confine_error *e, const char *step, int error, const ch
                   const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(e->text, sizeof e->text, format, args);
+    text_vformat(e->text, sizeof e->text, format, args);
     va_end(args);
-    snprintf(e->remedy, sizeof e->remedy, "%s", remedy);
+    text_format(e->remedy, sizeof e->remedy, "%s", remedy);
     e->step = step;
     e->error = error;
     return false;
@@ -80,8 +80,8 @@ static bool apply_directory(const struct confine_config *c, struct confine_error
         return c->level == CONFINE_NONE ||
                confine_fail(e, "directory", EINVAL, "give \"dir\"", "this level needs a directory");
     uid_t owner = c->level == CONFINE_LANDLOCK ? namespaces_outside() : geteuid();
-    snprintf(state.home, sizeof state.home, "%s/" LOCAL_HOME, c->dir);
-    snprintf(state.tmp, sizeof state.tmp, "%s/" LOCAL_HOME "/.tmp", c->dir);
+    text_format(state.home, sizeof state.home, "%s/" LOCAL_HOME, c->dir);
+    text_format(state.tmp, sizeof state.tmp, "%s/" LOCAL_HOME "/.tmp", c->dir);
     if ((mkdir(state.home, 0700) != 0 && errno != EEXIST) ||
         (mkdir(state.tmp, 0700) != 0 && errno != EEXIST) ||
         (owner != geteuid() && (chown(state.tmp, owner, owner) != 0 || chown(state.home, owner, owner) != 0 ||
@@ -155,7 +155,7 @@ static bool run_step(size_t i, const struct confine_config *c, struct confine_er
     bool off = testing_off(steps[i].name);
     rows[i].holds = !off && steps[i].apply(c, e);
     if (off || rows[i].holds) return true;
-    snprintf(rows[i].why, sizeof rows[i].why, "%s", e->text);
+    text_format(rows[i].why, sizeof rows[i].why, "%s", e->text);
     return !rows[i].required;
 }
 
@@ -166,8 +166,8 @@ bool confine_apply(const struct confine_config *c, struct confine_error *e) {
     for (size_t i = 0; i < STEPS; i++)
         if (!run_step(i, c, e)) return false;
     if (c->level == CONFINE_FULL) {
-        snprintf(state.home, sizeof state.home, "%s", ROOT_HOME);
-        snprintf(state.tmp, sizeof state.tmp, "/tmp");
+        text_format(state.home, sizeof state.home, "%s", ROOT_HOME);
+        text_format(state.tmp, sizeof state.tmp, "/tmp");
     }
     return true;
 }
@@ -190,7 +190,7 @@ void confine_dedicated(void) {
         if (steps[i].apply != privileges_hide) continue;
         rows[i].part = true;
         rows[i].holds = !testing_off(steps[i].name) && privileges_hide(NULL, &e);
-        if (!rows[i].holds) snprintf(rows[i].why, sizeof rows[i].why, "%s", e.text);
+        if (!rows[i].holds) text_format(rows[i].why, sizeof rows[i].why, "%s", e.text);
     }
 }
 

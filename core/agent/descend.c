@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +12,7 @@
 
 static pid_t parent_of(int proc, const char *name) {
     char path[32], text[512];
-    snprintf(path, sizeof path, "%.20s/stat", name);
+    text_format(path, sizeof path, "%.20s/stat", name);
     cleanup_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (n <= 0) return -1;
@@ -21,7 +20,7 @@ static pid_t parent_of(int proc, const char *name) {
     /* The name in parentheses may hold anything: the fields begin after the last of them. */
     const char *end = strrchr(text, ')');
     if (end == NULL || strlen(end) < 5) return -1;
-    return (pid_t)strtol(end + 4, NULL, 10);
+    return (pid_t)text_number(end + 4);
 }
 
 static bool read_all(int proc, DIR *dir, struct descend_entry **out, size_t *count) {

@@ -3,12 +3,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/vfs.h>
 #include <time.h>
 
 #include "util/testing.h"
+#include "util/text.h"
 
 #define NANO   1000000000
 #define PLACES 64
@@ -18,7 +18,7 @@ static uint64_t nanoseconds(struct timespec t) {
 }
 
 void etag_format(const struct stat *st, char out[ETAG_SIZE]) {
-    snprintf(out, ETAG_SIZE, "\"%llx-%llx-%llx-%llx-%llx\"", (unsigned long long)st->st_dev,
+    text_format(out, ETAG_SIZE, "\"%llx-%llx-%llx-%llx-%llx\"", (unsigned long long)st->st_dev,
              (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
              (unsigned long long)nanoseconds(st->st_mtim), (unsigned long long)nanoseconds(st->st_ctim));
 }

@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "agent/escape.h"
+#include "util/text.h"
 #include "wire/limits.h"
 
 static struct file_op *op_of(struct job *j) {
@@ -165,7 +165,7 @@ bool file_op_fail_as(struct file_error *e, enum wire_code code) {
 bool file_op_fail_code(struct file_error *e, enum wire_code code, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(e->detail, sizeof e->detail, format, args);
+    text_vformat(e->detail, sizeof e->detail, format, args);
     va_end(args);
     return file_op_fail_as(e, code);
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -47,7 +46,7 @@ static bool check_target(const struct file_put *p, struct stat *st, bool *there,
 static bool random_name(struct file_put *p) {
     char hex[25];
     if (!text_random_hex(12, hex)) return false;
-    snprintf(p->temporary, sizeof p->temporary, ".sbx-%s", hex);
+    text_format(p->temporary, sizeof p->temporary, ".sbx-%s", hex);
     return true;
 }
 
@@ -155,7 +154,7 @@ static bool dress(const struct file_put *p, const struct stat *old, struct file_
 /* Gives the file without a name the name `to`. */
 static int link_unnamed(const struct file_put *p, const char *to) {
     char self[40];
-    snprintf(self, sizeof self, "/proc/self/fd/%d", p->fd);
+    text_format(self, sizeof self, "/proc/self/fd/%d", p->fd);
     return linkat(AT_FDCWD, self, p->directory, to, AT_SYMLINK_FOLLOW);
 }
 

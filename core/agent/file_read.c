@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -100,7 +101,7 @@ static int64_t cached_until(int fd, int64_t at, int64_t end) {
     struct stat st;
     if (fstat(fd, &st) != 0 || st.st_uid != geteuid() || st.st_size < end) return at;
     unsigned char pages[WINDOW / 4096 + 1];
-    int64_t page = sysconf(_SC_PAGESIZE), from = at - at % page;
+    int64_t page = (int64_t)getauxval(AT_PAGESZ), from = at - at % page;
     int64_t to = end - from < (int64_t)WINDOW ? end : from + (int64_t)WINDOW;
     size_t len = (size_t)(to - from);
     void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, from);

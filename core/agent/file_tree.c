@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/testing.h"
+#include "util/text.h"
 #include "wire/limits.h"
 
 #define SLICE_US 10000 /* of a recursive delete; then other jobs have their turn */
@@ -39,7 +39,7 @@ static bool refused(struct file_error *e, int error, const char *left) {
     if (error != EBUSY) {
         file_op_fail(e, error);
         if (left != NULL)
-            snprintf(e->detail, sizeof e->detail, "it is left, with what is not deleted yet: %s", left);
+            text_format(e->detail, sizeof e->detail, "it is left, with what is not deleted yet: %s", left);
         return false;
     }
     return file_op_fail_code(e, WIRE_CONFLICT,
@@ -166,7 +166,7 @@ static bool rename_failed(struct renaming *r, int error) {
     if (error == EBUSY) return file_op_fail_code(e, WIRE_CONFLICT, "a mount point or in use");
     if (error == EEXIST && r->replace) error = ENOTEMPTY;
     file_op_fail(e, error);
-    snprintf(e->detail, sizeof e->detail, "renamed to %.200s", r->to.text);
+    text_format(e->detail, sizeof e->detail, "renamed to %.200s", r->to.text);
     return false;
 }
 

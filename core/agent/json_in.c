@@ -13,7 +13,6 @@
 #pragma GCC diagnostic pop
 
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -330,12 +329,21 @@ bool json_in_bool(const struct json_doc *d, json_at at, bool *out) {
     return true;
 }
 
-bool json_in_double(const struct json_doc *d, json_at at, double *out) {
+static bool decimal(const struct json_doc *d, json_at at, int places, uint64_t *out, bool *rest, bool *minus) {
     if (json_in_type(d, at) != JSON_NUMBER) return false;
-    /* The byte after a number is never part of one, so strtod stops by itself. */
-    double value = strtod(d->text + d->tokens[at].start, NULL);
-    if (!isfinite(value)) return false;
-    *out = value;
+    const jsmntok_t *t = &d->tokens[at];
+    *minus = d->text[t->start] == '-';
+    int start = t->start + *minus;
+    return text_decimal(d->text + start, (size_t)(t->end - start), places, out, rest);
+}
+
+bool json_in_milli(const struct json_doc *d, json_at at, int64_t *out) {
+    uint64_t value;
+    bool rest, minus;
+    if (!decimal(d, at, 3, &value, &rest, &minus)) return false;
+    if (value >= INT64_MAX) value = INT64_MAX - 1;
+    if (rest) value++;
+    *out = minus ? -(int64_t)value : (int64_t)value;
     return true;
 }
 
@@ -344,10 +352,11 @@ bool json_in_u64(const struct json_doc *d, json_at at, uint64_t *out) {
     const jsmntok_t *t = &d->tokens[at];
     if (text_u64(d->text + t->start, (size_t)(t->end - t->start), out)) return true;
     /* Languages without integers write 7.0. */
-    double value;
-    if (!json_in_double(d, at, &value) || value < 0 || value > 9007199254740992.0) return false;
-    if (value != (double)(uint64_t)value) return false;
-    *out = (uint64_t)value;
+    uint64_t value;
+    bool rest, minus;
+    if (!decimal(d, at, 0, &value, &rest, &minus) || rest || (minus && value > 0)) return false;
+    if (value > UINT64_C(9007199254740992)) return false;
+    *out = value;
     return true;
 }
 

@@ -29,7 +29,7 @@ size_t json_in_size(const struct json_doc *d, json_at container);
 bool json_in_string(const struct json_doc *d, json_at at, struct buf *out, bool nul_ok);
 char *json_in_strdup(const struct json_doc *d, json_at at); /* NULL like above; the caller frees */
 bool json_in_bool(const struct json_doc *d, json_at at, bool *out);
-bool json_in_double(const struct json_doc *d, json_at at, double *out); /* finite */
+bool json_in_milli(const struct json_doc *d, json_at at, int64_t *out); /* any number, in thousandths, away from 0 */
 bool json_in_u64(const struct json_doc *d, json_at at, uint64_t *out);  /* a whole non-negative number */
 
 /* The text of a scalar as a string: strings decoded, numbers and booleans as written (an environment value may be 1 or true).

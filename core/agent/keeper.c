@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -19,6 +18,7 @@
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/testing.h"
+#include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -121,7 +121,7 @@ static pid_t make_child(const struct confine_config *c, int *pidfd, struct confi
 
 static void raise_oom_score(pid_t pid) {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+    text_format(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
     cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd >= 0) write_all(fd, OOM_SCORE, strlen(OOM_SCORE));
 }

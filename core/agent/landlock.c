@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -12,6 +11,7 @@
 #include "agent/root.h"
 #include "util/scope.h"
 #include "util/testing.h"
+#include "util/text.h"
 
 #define NR_CREATE   444
 #define NR_ADD      445
@@ -120,7 +120,7 @@ static bool grant_full(int ruleset, uint64_t handled, const struct confine_confi
     char path[64];
     if (!grant_all(ruleset, handled, full, e)) return false;
     for (size_t i = 0; root_writable[i] != NULL; i++) {
-        snprintf(path, sizeof path, "/%s", root_writable[i]);
+        text_format(path, sizeof path, "/%s", root_writable[i]);
         if (!grant(ruleset, handled, path, CHANGE, e)) return false;
     }
     for (size_t i = 0; i < c->bind_count; i++)
@@ -133,7 +133,7 @@ static bool grant_shared(int ruleset, uint64_t handled, const struct confine_con
     char path[64];
     if (!grant_all(ruleset, handled, shared, e)) return false;
     for (size_t i = 0; root_etc[i] != NULL; i++) {
-        snprintf(path, sizeof path, "/etc/%s", root_etc[i]);
+        text_format(path, sizeof path, "/etc/%s", root_etc[i]);
         if (!grant(ruleset, handled, path, READ, e)) return false;
     }
     for (size_t i = 0; i < c->bind_count; i++)

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -70,7 +69,7 @@ static uint64_t threads_of(uid_t uid) {
         char path[32];
         struct stat st;
         if (!text_u64(d->d_name, strlen(d->d_name), &pid)) continue;
-        snprintf(path, sizeof path, "%.20s/task", d->d_name);
+        text_format(path, sizeof path, "%.20s/task", d->d_name);
         if (fstatat(dirfd(dir), path, &st, 0) == 0 && st.st_uid == uid && st.st_nlink > 2)
             count += st.st_nlink - 2;
     }

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include "agent/serve.h"
 #include "agent/watch.h"
 #include "util/buf.h"
+#include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 

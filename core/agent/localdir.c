@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -12,6 +11,7 @@
 
 #include "util/rmtree.h"
 #include "util/scope.h"
+#include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -21,8 +21,8 @@ static char dir_path[LIMIT_PATH];
 static bool fail(struct confine_error *e, const char *what) {
     e->step = "directory";
     e->error = errno;
-    snprintf(e->text, sizeof e->text, "%s: %s", what, strerror(e->error));
-    snprintf(e->remedy, sizeof e->remedy, "choose another runtime directory");
+    text_format(e->text, sizeof e->text, "%s: %s", what, strerror(e->error));
+    text_format(e->remedy, sizeof e->remedy, "choose another runtime directory");
     return false;
 }
 
@@ -63,7 +63,7 @@ int localdir_listen(struct confine_error *e) {
     cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     /* The path itself may be longer than a socket address holds. */
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, LOCAL_SOCKET);
+    text_format(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, LOCAL_SOCKET);
     /* fchmod before bind decides the mode of the socket file. */
     if (fd < 0 || fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
         listen(fd, 4096) != 0) {
@@ -74,7 +74,8 @@ int localdir_listen(struct confine_error *e) {
 }
 
 bool localdir_committed(void) {
-    return dir_fd >= 0 && faccessat(dir_fd, LOCAL_RECORD, F_OK, 0) == 0;
+    struct stat st;
+    return dir_fd >= 0 && fstatat(dir_fd, LOCAL_RECORD, &st, 0) == 0;
 }
 
 void localdir_leave(void) {

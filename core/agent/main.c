@@ -1,5 +1,5 @@
 #include <errno.h>
-#include <stdio.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -21,6 +21,7 @@
 
 extern char **environ;
 
+static const char version[] = "hfsandbox-agent " SBX_AGENT_VERSION "\n";
 static const char help[] =
     "hfsandbox-agent serves the sandbox API over HTTP.\n"
     "\n"
@@ -36,10 +37,36 @@ static const char help[] =
     "\n"
     "Example: SBX_TOKEN=secret SBX_PORT=49983 hfsandbox-agent\n";
 
-static _Noreturn void fail(const char *format, const char *name, const char *value) {
-    fprintf(stderr, "hfsandbox-agent: ");
-    fprintf(stderr, format, name, value);
-    fputc('\n', stderr);
+static bool say(int fd, const char *text, size_t len) {
+    while (len > 0) {
+        ssize_t n = write(fd, text, len);
+        if (n < 0 && errno != EINTR) return false;
+        if (n > 0) text += n, len -= (size_t)n;
+    }
+    return true;
+}
+
+__attribute__((format(printf, 1, 0))) static void complain(const char *format, va_list args) {
+    struct buf text = BUF_INIT(MIB(1));
+    buf_puts(&text, "hfsandbox-agent: ");
+    buf_vprintf(&text, format, args);
+    buf_putc(&text, '\n');
+    say(STDERR_FILENO, text.data, text.len);
+    buf_free(&text);
+}
+
+void agent_complain(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    complain(format, args);
+    va_end(args);
+}
+
+__attribute__((format(printf, 1, 2))) static _Noreturn void fail(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    complain(format, args);
+    va_end(args);
     exit(1);
 }
 
@@ -62,7 +89,7 @@ static void take_environment(void) {
     while (environ[n] != NULL)
         n++;
     char **copy = calloc(n + 1, sizeof *copy);
-    if (copy == NULL) fail("%s%s", "out of memory", "");
+    if (copy == NULL) fail("out of memory");
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(environ[i]);
         bool secret = strncmp(environ[i], ENV_TOKEN "=", sizeof ENV_TOKEN) == 0;
@@ -71,7 +98,7 @@ static void take_environment(void) {
         if (!secret) copy[kept++] = strdup(environ[i]);
         if ((secret && environ[i][sizeof ENV_TOKEN] != '\0' && agent.token == NULL) ||
             (!secret && copy[kept - 1] == NULL))
-            fail("%s%s", "out of memory", "");
+            fail("out of memory");
         if (scrub) memset(environ[i], 0, len);
     }
     environ = agent.env = copy;
@@ -103,20 +130,18 @@ static void raise_descriptors(void) {
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
     agent.soft_open_files = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    prlimit(0, RLIMIT_NOFILE, &limit, NULL);
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur / 2 < agent.max_connections) agent.max_connections = limit.rlim_cur / 2;
 }
 
 static int serve(void) {
     if (!loop_init() || !workers_init() || !lifetime_init())
-        fail("%s: %s", "the event loop", strerror(errno));
+        fail("the event loop: %s", strerror(errno));
     if (agent.local) {
         local_start_serve();
     } else if (!serve_port(agent.port)) {
-        char port[16];
-        snprintf(port, sizeof port, "%d", agent.port);
-        fail("port %s: %s", port, strerror(errno));
+        fail("port %d: %s", agent.port, strerror(errno));
     }
     return loop_run();
 }
@@ -124,14 +149,14 @@ static int serve(void) {
 int main(int argc, char **argv) {
     bool local = false, allow_no_auth = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--version") == 0) return printf("hfsandbox-agent %s\n", SBX_AGENT_VERSION) < 0;
-        if (strcmp(argv[i], "--help") == 0) return fputs(help, stdout) < 0;
+        if (strcmp(argv[i], "--version") == 0) return !say(STDOUT_FILENO, version, sizeof version - 1);
+        if (strcmp(argv[i], "--help") == 0) return !say(STDOUT_FILENO, help, sizeof help - 1);
         if (strcmp(argv[i], "--local") == 0) {
             local = true;
         } else if (strcmp(argv[i], "--allow-no-auth") == 0) {
             allow_no_auth = true;
         } else {
-            fprintf(stderr, "hfsandbox-agent: unknown option '%s'; see hfsandbox-agent --help\n", argv[i]);
+            agent_complain("unknown option '%s'; see hfsandbox-agent --help", argv[i]);
             return 2;
         }
     }

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,6 +17,7 @@
 #include "agent/keeper.h"
 #include "util/scope.h"
 #include "util/testing.h"
+#include "util/text.h"
 
 #ifndef CLONE_NEWCGROUP
 #define CLONE_NEWCGROUP 0x02000000
@@ -39,7 +39,7 @@ static long setting(const char *path) {
     char text[32] = "";
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) return -1;
-    return strtol(text, NULL, 10);
+    return (long)text_number(text);
 }
 
 static bool seccomp_filtered(void) {
@@ -48,8 +48,8 @@ static bool seccomp_filtered(void) {
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (n <= 0) return false;
     text[n] = '\0';
-    const char *line = strstr(text, "\nSeccomp:");
-    return line != NULL && strtol(line + 9, NULL, 10) == 2;
+    const char *value = text_after(text, "\nSeccomp:");
+    return value != NULL && text_number(value) == 2;
 }
 
 static const char *cause(int error) {
@@ -90,13 +90,9 @@ static bool have_id(const char *map, uint64_t id) {
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (n <= 0) return false;
     text[n] = '\0';
-    for (char *line = text; *line != '\0';) {
-        uint64_t first = strtoull(line, &line, 10);
-        strtoull(line, &line, 10);
-        uint64_t count = strtoull(line, &line, 10);
+    uint64_t first, outside, count;
+    for (const char *at = text; text_take(&at, &first) && text_take(&at, &outside) && text_take(&at, &count);)
         if (id >= first && id - first < count) return true;
-        line += strspn(line, "\n");
-    }
     return false;
 }
 
@@ -142,7 +138,7 @@ pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine
 
 static bool write_proc(pid_t pid, const char *name, const char *text) {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    text_format(path, sizeof path, "/proc/%d/%s", (int)pid, name);
     cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
     return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
@@ -150,8 +146,8 @@ static bool write_proc(pid_t pid, const char *name, const char *text) {
 bool namespaces_map(pid_t child, struct confine_error *e) {
     char uid[64], gid[64];
     unsigned outside = namespaces_outside();
-    snprintf(uid, sizeof uid, "%u %u 1", (unsigned)NAMESPACES_UID, outside);
-    snprintf(gid, sizeof gid, "%u %u 1", (unsigned)NAMESPACES_UID,
+    text_format(uid, sizeof uid, "%u %u 1", (unsigned)NAMESPACES_UID, outside);
+    text_format(gid, sizeof gid, "%u %u 1", (unsigned)NAMESPACES_UID,
              outside != geteuid() ? outside : getegid());
     if (!write_proc(child, "setgroups", "deny") || !write_proc(child, "uid_map", uid) ||
         !write_proc(child, "gid_map", gid))

@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "agent/spawn.h"
 #include "agent/stream.h"
 #include "agent/watch.h"
@@ -43,7 +43,7 @@ static bool env_size(const char *name, size_t *out) {
     uint64_t value;
     if (text == NULL || *text == '\0') return true;
     if (!text_u64(text, strlen(text), &value) || value == 0 || value > (size_t)-1 / 2) {
-        fprintf(stderr, "hfsandbox-agent: %s is '%s': a positive number of bytes is needed\n", name, text);
+        agent_complain("%s is '%s': a positive number of bytes is needed", name, text);
         return false;
     }
     *out = (size_t)value;
@@ -57,7 +57,7 @@ bool process_init(void) {
         return false;
     tree_init();
     if (spawn_init() && reap_init()) return true;
-    fprintf(stderr, "hfsandbox-agent: cannot prepare to start commands: %s\n", strerror(errno));
+    agent_complain("cannot prepare to start commands: %s", strerror(errno));
     return false;
 }
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 #include "agent/namespaces.h"
 #include "util/scope.h"
 #include "util/testing.h"
+#include "util/text.h"
 
 #define MS_REC_PRIVATE (0x4000UL | 0x40000UL)
 #define DETACH         2
@@ -53,9 +53,9 @@ static bool fail(struct confine_error *e, const char *what) {
 static bool make_mounts(uint64_t disk, int *root, int *proc, int *pts, struct confine_error *e) {
     char size[32], inodes[32];
     uint64_t files = disk / INODE_SHARE + INODES_LEAST;
-    snprintf(size, sizeof size, "%llu", testing_off("disk-limit") ? 0ULL : (unsigned long long)disk);
+    text_format(size, sizeof size, "%llu", testing_off("disk-limit") ? 0ULL : (unsigned long long)disk);
     if (testing_off("inode-limit")) files = 0; /* none */
-    snprintf(inodes, sizeof inodes, "%llu", (unsigned long long)files);
+    text_format(inodes, sizeof inodes, "%llu", (unsigned long long)files);
     const char *const tmpfs[] = {"size", size, "nr_inodes", inodes, "mode", "0755", NULL};
     const char *const devpts[] = {"ptmxmode", "0666", "mode", "0620", NULL};
     *root = mounts_new("tmpfs", tmpfs, MOUNTS_NOSUID | MOUNTS_NODEV);
@@ -72,7 +72,7 @@ static bool view(const char *from, const char *to, unsigned attributes, struct c
     cleanup_fd int mount = mounts_clone(AT_FDCWD, from, true);
     if (mount < 0 || mounts_set(mount, true, &attr) != 0 || mounts_attach(mount, AT_FDCWD, to) != 0) {
         char what[128];
-        snprintf(what, sizeof what, "showing %.80s", from);
+        text_format(what, sizeof what, "showing %.80s", from);
         return fail(e, what);
     }
     return true;
@@ -102,7 +102,7 @@ static bool show_system(const char *path, struct confine_error *e) {
 static bool show_etc(const char *name, struct confine_error *e) {
     char host[64];
     struct stat st;
-    snprintf(host, sizeof host, "/etc/%s", name);
+    text_format(host, sizeof host, "/etc/%s", name);
     if (stat(host, &st) != 0) return true;
     bool made = S_ISDIR(st.st_mode) ? mkdir(host + 1, 0755) == 0 : make_file(host + 1);
     if (!made && errno != EEXIST) return fail(e, "making a part of /etc");
@@ -112,7 +112,7 @@ static bool show_etc(const char *name, struct confine_error *e) {
 static bool show_devices(struct confine_error *e) {
     for (size_t i = 0; devices[i] != NULL; i++) {
         char host[32];
-        snprintf(host, sizeof host, "/dev/%s", devices[i]);
+        text_format(host, sizeof host, "/dev/%s", devices[i]);
         if (!make_file(host + 1)) return fail(e, "making a place for a device");
         if (!view(host, host + 1, MOUNTS_NOSUID | MOUNTS_NOEXEC, e)) return false;
     }

@@ -224,7 +224,7 @@ void stream_attach(struct process *p, struct exchange *x, const struct stream_op
     const char *accept = http_header(x->request, "Accept");
     s->process = p;
     s->x = x;
-    s->frames = accept != NULL && strstr(accept, FRAME_TYPE) != NULL;
+    s->frames = accept != NULL && text_after(accept, FRAME_TYPE) != NULL;
     s->follow = options->follow;
     s->until_closed = options->until_closed;
     s->sent_ms = loop_now();

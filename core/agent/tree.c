@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -16,7 +16,9 @@
 #include "agent/reap.h"
 #include "util/clock.h"
 #include "util/scope.h"
+#include "util/sort.h"
 #include "util/testing.h"
+#include "util/text.h"
 #include "wire/limits.h"
 
 #define TAG_TOP    (UINT64_C(1) << 60)
@@ -72,7 +74,7 @@ void tree_highest(uint64_t n) {
 uint64_t tree_clock(void) {
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
-    uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+    uint64_t hz = getauxval(AT_CLKTCK);
     uint64_t ticks = (uint64_t)now.tv_sec * hz + (uint64_t)now.tv_nsec * hz / 1000000000;
     return ticks > 2 ? ticks - 2 : 0;
 }
@@ -94,24 +96,22 @@ bool tree_parse_stat(const char *text, struct tree_stat *out) {
     const char *p = strrchr(text, ')'); /* the name before it may hold anything, also ")" and line ends */
     if (p == NULL || p[1] != ' ' || p[2] == '\0' || p[3] != ' ') return false;
     out->state = p[2];
-    char *end;
-    out->parent = (pid_t)strtol(p + 4, &end, 10);
-    out->group = (pid_t)strtol(end, &end, 10);
-    out->session = (pid_t)strtol(end, &end, 10);
-    strtol(end, &end, 10); /* terminal */
-    strtol(end, &end, 10); /* its foreground group */
-    out->kernel = (strtoul(end, &end, 10) & PF_KTHREAD) != 0;
-    p = skip_fields(p + 2, 19); /* field 3 to field 22 */
+    uint64_t parent, group, session;
+    p += 4; /* to field 4 */
+    if (!text_take(&p, &parent) || !text_take(&p, &group) || !text_take(&p, &session)) return false;
+    out->parent = (pid_t)parent;
+    out->group = (pid_t)group;
+    out->session = (pid_t)session;
+    p = skip_fields(p, 3); /* after field 6 to field 9 */
     if (p == NULL) return false;
-    out->started = strtoull(p, &end, 10);
-    return end != p;
+    out->kernel = (text_number(p) & PF_KTHREAD) != 0;
+    p = skip_fields(p, 13); /* to field 22 */
+    return p != NULL && text_take(&p, &out->started);
 }
 
 bool tree_parse_limits(const char *text, uint64_t *hard) {
-    static const char name[] = "Max realtime timeout";
-    const char *p = strstr(text, name);
+    const char *p = text_after(text, "Max realtime timeout");
     if (p == NULL) return false;
-    p += sizeof name - 1;
     p += strspn(p, " ");
     p += strcspn(p, " "); /* the soft limit */
     p += strspn(p, " ");
@@ -119,14 +119,12 @@ bool tree_parse_limits(const char *text, uint64_t *hard) {
         *hard = UINT64_MAX;
         return true;
     }
-    char *end;
-    *hard = strtoull(p, &end, 10);
-    return end != p;
+    return text_take(&p, hard);
 }
 
 static bool read_proc(pid_t pid, const char *file, char *text, size_t size) {
     char path[48];
-    snprintf(path, sizeof path, "%d/%s", (int)pid, file);
+    text_format(path, sizeof path, "%d/%s", (int)pid, file);
     cleanup_fd int fd = openat(dirfd(proc), path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     ssize_t len = read(fd, text, size - 1);
@@ -196,7 +194,7 @@ static int by_pid(const void *a, const void *b) {
 /* Children of members are members, whatever they did to their limits. */
 static void follow_parents(void) {
     if (seen_count == 0) return;
-    qsort(seen, seen_count, sizeof *seen, by_pid);
+    sort_items(seen, seen_count, sizeof *seen, by_pid);
     for (bool changed = true; changed;) {
         changed = false;
         for (size_t i = 0; i < seen_count; i++) {
@@ -316,7 +314,7 @@ static bool look_at_all(int64_t until) {
             follow_parents();
             break;
         }
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        pid_t pid = (pid_t)text_number(entry->d_name);
         if (pid > 0) look_at(pid);
         if (clock_us() >= until) return false;
     }

@@ -3,9 +3,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
@@ -19,7 +19,9 @@
 #include "agent/process.h"
 #include "util/clock.h"
 #include "util/scope.h"
+#include "util/sort.h"
 #include "util/testing.h"
+#include "util/text.h"
 #include "wire/limits.h"
 
 #define SLOW_LOOK                                                                                            \
@@ -46,7 +48,7 @@ static int64_t victim_at;
 
 static ssize_t read_proc(pid_t pid, const char *file, char *text, size_t room) {
     char path[48];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    text_format(path, sizeof path, "/proc/%d/%s", (int)pid, file);
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, room - 1);
     if (n >= 0) text[n] = '\0';
@@ -59,7 +61,7 @@ static uint64_t number_at(const char *line, int index) {
         line += strcspn(line, " ");
         line += strspn(line, " ");
     }
-    return strtoull(line, NULL, 10);
+    return text_number(line);
 }
 
 static uint64_t resident(pid_t pid) {
@@ -68,8 +70,8 @@ static uint64_t resident(pid_t pid) {
 }
 
 static uint64_t field(const char *text, const char *name) {
-    const char *at = strstr(text, name);
-    return at != NULL ? strtoull(at + strlen(name), NULL, 10) * 1024 : 0;
+    const char *at = text_after(text, name);
+    return at != NULL ? text_number(at) * 1024 : 0;
 }
 
 /* A process that made itself unreadable counts with everything it maps. */
@@ -97,7 +99,7 @@ static int by_number(const void *a, const void *b) {
 /* Each memfd once, by inode: [inode, bytes]. */
 static size_t add_memfds(pid_t pid, uint64_t (*found)[2], size_t count) {
     char path[48], to[16];
-    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    text_format(path, sizeof path, "/proc/%d/fd", (int)pid);
     DIR *dir = opendir(path);
     if (dir == NULL) return count;
     for (struct dirent *d; count < MEMFDS_MOST && (d = readdir(dir)) != NULL;) {
@@ -118,7 +120,7 @@ static uint64_t sum_memfds(const struct descend_entry *list, size_t count) {
     if (found == NULL) return 0;
     for (size_t i = 0; i < count; i++)
         n = add_memfds(list[i].pid, found, n);
-    qsort(found, n, sizeof *found, by_number);
+    sort_items(found, n, sizeof *found, by_number);
     for (size_t i = 0; i < n; i++) {
         if (i == 0 || found[i][0] != last) sum += found[i][1];
         last = found[i][0];
@@ -133,16 +135,23 @@ enum { SHM_ID = 1, SHM_ATTACHED = 6, SHM_RSS = 14 };
 /* Segments that nobody has attached belong to nobody who could be ended: `drop` removes them. Only in an ipc
    namespace of its own, where pid 1 is the agent. */
 static uint64_t sum_segments(bool drop) {
-    FILE *file = getpid() == 1 ? fopen("/proc/sysvipc/shm", "re") : NULL;
-    char line[512];
+    cleanup_fd int fd = getpid() == 1 ? open("/proc/sysvipc/shm", O_RDONLY | O_CLOEXEC) : -1;
+    char text[4096], *end;
     uint64_t sum = 0;
-    if (file == NULL) return 0;
-    while (fgets(line, sizeof line, file) != NULL) {
-        int id = (int)number_at(line, SHM_ID);
-        if (drop && number_at(line, SHM_ATTACHED) == 0 && shmctl(id, IPC_RMID, NULL) == 0) continue;
-        sum += number_at(line, SHM_RSS);
+    size_t have = 0;
+    for (ssize_t n; fd >= 0 && (n = read(fd, text + have, sizeof text - 1 - have)) > 0;) {
+        have += (size_t)n;
+        text[have] = '\0';
+        char *line = text;
+        for (; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+            *end = '\0';
+            int id = (int)number_at(line, SHM_ID);
+            if (drop && number_at(line, SHM_ATTACHED) == 0 && shmctl(id, IPC_RMID, NULL) == 0) continue;
+            sum += number_at(line, SHM_RSS);
+        }
+        have -= (size_t)(line - text);
+        memmove(text, line, have);
     }
-    fclose(file);
     return sum;
 }
 
@@ -205,7 +214,7 @@ static void look(struct timer *t) {
 
 void watch_start(uint64_t memory_limit) {
     limit = testing_off("memory-watch") ? 0 : memory_limit;
-    page = (uint64_t)sysconf(_SC_PAGESIZE);
+    page = getauxval(AT_PAGESZ);
 }
 
 void watch_wake(void) {
@@ -223,7 +232,7 @@ bool watch_report(struct buf *out) {
     struct usage u = {.private = 0};
     struct descend_entry *list = NULL;
     size_t count = 0;
-    page = (uint64_t)sysconf(_SC_PAGESIZE);
+    page = getauxval(AT_PAGESZ);
     if (descend_list(getpid(), &list, &count)) add_all_exact(&u, list, count);
     free(list);
     return buf_printf(out, "{\"memory\":%llu,\"processes\":%zu,\"disk\":%llu}", (unsigned long long)total(&u),

@@ -1,8 +1,9 @@
 #include "util/buf.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "util/text.h"
 
 void buf_init(struct buf *b, size_t max) {
     *b = (struct buf)BUF_INIT(max);
@@ -61,22 +62,17 @@ bool buf_vprintf(struct buf *b, const char *format, va_list args) {
     va_list again;
     va_copy(again, args);
     char small[256];
-    int len = vsnprintf(small, sizeof small, format, args);
-    bool ok = false;
-    if (len < 0) {
-        b->failed = true;
-    } else if ((size_t)len < sizeof small) {
-        ok = buf_append(b, small, (size_t)len);
-    } else {
-        char *end = buf_reserve(b, (size_t)len);
-        if (end != NULL) {
-            vsnprintf(end, (size_t)len + 1, format, again);
-            b->len += (size_t)len;
-            ok = true;
-        }
+    size_t len = text_vformat(small, sizeof small, format, args);
+    char *end = buf_reserve(b, len);
+    if (end != NULL) {
+        if (len < sizeof small)
+            memcpy(end, small, len + 1);
+        else
+            text_vformat(end, len + 1, format, again);
+        b->len += len;
     }
     va_end(again);
-    return ok;
+    return end != NULL;
 }
 
 bool buf_printf(struct buf *b, const char *format, ...) {

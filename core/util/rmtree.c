@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/text.h"
+
 /* What is not empty below the second level moves up to the first under a name of its own; so no recursion is
  * needed. */
 struct lift {
@@ -38,7 +40,7 @@ static void unlock_dir(int at, const char *name) {
     int fd = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return;
     char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    text_format(path, sizeof path, "/proc/self/fd/%d", fd);
     (void)!chmod(path, 0700);
     close(fd);
 }
@@ -46,7 +48,7 @@ static void unlock_dir(int at, const char *name) {
 static bool lift_entry(struct lift *l, int at, const char *name) {
     for (int tries = 0; tries < 1000; tries++) {
         char to[40];
-        snprintf(to, sizeof to, ".removed-%lu", l->number++);
+        text_format(to, sizeof to, ".removed-%lu", l->number++);
         struct stat st;
         if (fstatat(l->top, to, &st, AT_SYMLINK_NOFOLLOW) == 0) continue;
         return renameat(at, name, l->top, to) == 0;
