@@ -114,7 +114,7 @@ static bool swap_owner(const struct confine_bind *b, int mount, struct confine_e
     if (mounts_set(mount, true, &attr) == 0) return true;
     char what[96];
     text_format(what, sizeof what, "its file system (type 0x%lx) cannot map the owner",
-             (unsigned long)fs.f_type);
+                (unsigned long)fs.f_type);
     return fail(e, b, errno,
                 "bind it read-only, use a directory on ext4, xfs, btrfs or tmpfs, or run as an ordinary user",
                 what);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -98,8 +99,8 @@ static void read_some(struct channel *c) {
         bool emptied = (size_t)n < room; /* a pipe gives what it has */
         if (!c->large && c->out.end >= 2 * PIPE_USUAL) {
             c->large = true;
-            fcntl(c->fd, F_SETPIPE_SZ,
-                  (int)PIPE_LARGE); /* fewer turns for the same bytes; a refusal is no harm */
+            syscall(SYS_fcntl, c->fd, F_SETPIPE_SZ,
+                    (int)PIPE_LARGE); /* fewer turns for the same bytes; a refusal is no harm */
         }
         settle(c, total, emptied);
         if ((emptied && !c->leaderless) || total >= READ_MOST) break;

@@ -11,7 +11,7 @@
 #include "util/text.h"
 #include "wire/limits.h"
 
-#define NAME_SHOWN   64                      /* bytes of a bad name that an error repeats */
+#define NAME_SHOWN   64                     /* bytes of a bad name that an error repeats */
 #define TIMEOUT_MOST INT64_C(1000000000000) /* a timeout of more than 30 years is none */
 
 /* One parse under way. */

@@ -1,12 +1,14 @@
 #include "agent/etag.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "agent/lock.h"
 #include "util/testing.h"
 #include "util/text.h"
 
@@ -19,8 +21,8 @@ static uint64_t nanoseconds(struct timespec t) {
 
 void etag_format(const struct stat *st, char out[ETAG_SIZE]) {
     text_format(out, ETAG_SIZE, "\"%llx-%llx-%llx-%llx-%llx\"", (unsigned long long)st->st_dev,
-             (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
-             (unsigned long long)nanoseconds(st->st_mtim), (unsigned long long)nanoseconds(st->st_ctim));
+                (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
+                (unsigned long long)nanoseconds(st->st_mtim), (unsigned long long)nanoseconds(st->st_ctim));
 }
 
 bool etag_exists(int fd) {
@@ -87,16 +89,10 @@ void etag_stamp(int fd) {
         {.tv_sec = (time_t)(stamp / NANO), .tv_nsec = (long)(stamp % NANO)},
     };
     /* Fails on a file of another owner that is written in place; its time is then the kernel's. */
-    (void)!futimens(fd, times);
+    (void)!syscall(SYS_utimensat, fd, NULL, times, 0);
 }
 
-static pthread_mutex_t places[PLACES];
-static pthread_once_t places_once = PTHREAD_ONCE_INIT;
-
-static void init_places(void) {
-    for (size_t i = 0; i < PLACES; i++)
-        pthread_mutex_init(&places[i], NULL);
-}
+static struct lock places[PLACES];
 
 unsigned etag_place(const struct stat *directory, const char *name) {
     uint64_t hash = (uint64_t)directory->st_dev * 1000003 + (uint64_t)directory->st_ino;
@@ -106,12 +102,11 @@ unsigned etag_place(const struct stat *directory, const char *name) {
 }
 
 void etag_lock(unsigned place) {
-    pthread_once(&places_once, init_places);
-    if (!testing_off("etag-lock")) pthread_mutex_lock(&places[place]);
+    if (!testing_off("etag-lock")) lock_take(&places[place]);
 }
 
 void etag_unlock(unsigned place) {
-    if (!testing_off("etag-lock")) pthread_mutex_unlock(&places[place]);
+    if (!testing_off("etag-lock")) lock_drop(&places[place]);
 }
 
 void etag_lock_two(unsigned a, unsigned b) {

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/escape.h"
+#include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -65,21 +67,9 @@ static const char *reason(int status) {
     }
 }
 
-static size_t put_number(char *out, uint64_t value, unsigned base) {
-    char digits[20];
-    size_t n = 0;
-    do {
-        digits[n++] = "0123456789abcdef"[value % base];
-        value /= base;
-    } while (value > 0);
-    for (size_t i = 0; i < n; i++)
-        out[i] = digits[n - 1 - i];
-    return n;
-}
-
-static void puts_number(struct buf *b, uint64_t value) {
-    char text[20];
-    buf_append(b, text, put_number(text, value, 10));
+static void put_number(struct buf *b, uint64_t value) {
+    char text[TEXT_DIGITS];
+    buf_append(b, text, text_digits(text, value, 10));
 }
 
 void exchange_header(struct exchange *x, const char *name, const char *value) {
@@ -115,7 +105,7 @@ static bool begin(struct turn *t, int status, const char *type, int64_t length) 
     t->body_left = length < 0 ? -1 : length;
     struct buf *b = &t->out;
     buf_puts(b, "HTTP/1.1 ");
-    puts_number(b, (uint64_t)status);
+    put_number(b, (uint64_t)status);
     buf_putc(b, ' ');
     buf_puts(b, reason(status));
     if (type != NULL) {
@@ -125,7 +115,7 @@ static bool begin(struct turn *t, int status, const char *type, int64_t length) 
     buf_puts(b, t->close ? "\r\nConnection: close\r\n" : "\r\nConnection: keep-alive\r\n");
     if (length >= 0) {
         buf_puts(b, "Content-Length: ");
-        puts_number(b, (uint64_t)length);
+        put_number(b, (uint64_t)length);
         buf_puts(b, "\r\n");
     } else if (length == -1) {
         buf_puts(b, t->chunked ? "Transfer-Encoding: chunked\r\nX-Accel-Buffering: no\r\n"
@@ -245,7 +235,7 @@ static ssize_t send_parts(struct conn *c, struct iovec *iov, size_t count) {
     m.msg_iovlen = (__typeof__(m.msg_iovlen))count; /* an int with musl */
     ssize_t n;
     do
-        n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = syscall(SYS_sendmsg, c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n > 0) c->gave = true;
     if (n >= 0) return n;
@@ -302,10 +292,10 @@ void exchange_send(struct exchange *x, const struct iovec *parts, int count) {
         total += parts[i].iov_len;
     }
     if (total == 0) return;
-    char size[20], line_end[] = {'\r', '\n'};
+    char size[TEXT_DIGITS + 2], line_end[] = {'\r', '\n'};
     iov[1] = (struct iovec){.iov_base = size, .iov_len = 0};
     if (t->chunked) {
-        size_t digits = put_number(size, total, 16);
+        size_t digits = text_digits(size, total, 16);
         memcpy(size + digits, "\r\n", 2);
         iov[1].iov_len = digits + 2;
         iov[n++] = (struct iovec){.iov_base = line_end, .iov_len = 2};

@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -82,7 +83,7 @@ static bool set_space_aside(struct file_put *p, struct file_error *e) {
    example 0444. Its owner may write to it all the same. */
 static int open_read_only(const struct file_put *p, const struct stat *st) {
     if (!p->mode_given || st->st_uid != geteuid() ||
-        fchmodat(p->directory, p->name, (st->st_mode & 07777) | 0200, 0) != 0) {
+        syscall(SYS_fchmodat, p->directory, p->name, (st->st_mode & 07777) | 0200) != 0) {
         errno = EACCES;
         return -1;
     }

@@ -329,7 +329,8 @@ bool json_in_bool(const struct json_doc *d, json_at at, bool *out) {
     return true;
 }
 
-static bool decimal(const struct json_doc *d, json_at at, int places, uint64_t *out, bool *rest, bool *minus) {
+static bool decimal(const struct json_doc *d, json_at at, int places, uint64_t *out, bool *rest,
+                    bool *minus) {
     if (json_in_type(d, at) != JSON_NUMBER) return false;
     const jsmntok_t *t = &d->tokens[at];
     *minus = d->text[t->start] == '-';

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -76,7 +77,7 @@ void keeper_begin(void) {
     self.pid = getpid();
     close_from(LOCAL_FD_CLIENT + 1);
     for (int fd = LOCAL_FD_CONFIG; fd <= LOCAL_FD_CLIENT; fd++)
-        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        (void)ioctl(fd, FIOCLEX);
     (void)setsid(); /* refused only when it leads a session already */
     if (client_gone()) _exit(1);
 }

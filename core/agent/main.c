@@ -136,8 +136,7 @@ static void raise_descriptors(void) {
 }
 
 static int serve(void) {
-    if (!loop_init() || !workers_init() || !lifetime_init())
-        fail("the event loop: %s", strerror(errno));
+    if (!loop_init() || !workers_init() || !lifetime_init()) fail("the event loop: %s", strerror(errno));
     if (agent.local) {
         local_start_serve();
     } else if (!serve_port(agent.port)) {

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
@@ -126,7 +125,7 @@ pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine
     if (!testing_off("ipc-namespace")) flags |= CLONE_NEWIPC;
     if (!c->host_network && !testing_off("net-namespace")) flags |= CLONE_NEWNET;
     /* The groups of root would stay with the sandbox, as groups that nothing maps. */
-    if (namespaces_outside() != geteuid() && setgroups(0, NULL) != 0) {
+    if (namespaces_outside() != geteuid() && syscall(SYS_setgroups, 0, NULL) != 0) {
         namespaces_explain(e, "identity", errno, "dropping the groups of root");
         return -1;
     }
@@ -148,7 +147,7 @@ bool namespaces_map(pid_t child, struct confine_error *e) {
     unsigned outside = namespaces_outside();
     text_format(uid, sizeof uid, "%u %u 1", (unsigned)NAMESPACES_UID, outside);
     text_format(gid, sizeof gid, "%u %u 1", (unsigned)NAMESPACES_UID,
-             outside != geteuid() ? outside : getegid());
+                outside != geteuid() ? outside : getegid());
     if (!write_proc(child, "setgroups", "deny") || !write_proc(child, "uid_map", uid) ||
         !write_proc(child, "gid_map", gid))
         return namespaces_explain(e, "identity", errno, "mapping the sandbox's uid");
@@ -165,7 +164,7 @@ bool namespaces_identity(const struct confine_config *c, struct confine_error *e
             return namespaces_explain(e, "identity", errno, "becoming the sandbox's user");
     } else if (namespaces_outside() != geteuid()) {
         uid_t outside = namespaces_outside();
-        if (setgroups(0, NULL) != 0 || !become(outside))
+        if (syscall(SYS_setgroups, 0, NULL) != 0 || !become(outside))
             return confine_fail(e, "identity", errno,
                                 "run it with CAP_SETUID and CAP_SETGID, or as an ordinary user",
                                 "becoming uid %u: %s", (unsigned)outside, strerror(errno));

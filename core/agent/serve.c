@@ -1,11 +1,12 @@
 #include "agent/serve.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -45,10 +46,17 @@ static void on_listener(struct watch *w, uint32_t events) {
     }
 }
 
+static bool set_nonblocking(int fd) {
+    int on = 1;
+    return ioctl(fd, FIONBIO, &on) == 0;
+}
+
+static bool set_cloexec(int fd) {
+    return ioctl(fd, FIOCLEX) == 0;
+}
+
 bool serve_listener(int fd) {
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 &&
-           loop_watch(&listener, fd, EPOLLIN, on_listener);
+    return set_nonblocking(fd) && set_cloexec(fd) && loop_watch(&listener, fd, EPOLLIN, on_listener);
 }
 
 static int bound_socket(int family, int port) {
@@ -76,8 +84,7 @@ bool serve_port(int port) {
 }
 
 static void open_received(int fd) {
-    int flags = fcntl(fd, F_GETFL);
-    if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
+    if (set_nonblocking(fd))
         conn_open(fd);
     else
         close(fd);
@@ -94,7 +101,7 @@ static void on_control(struct watch *w, uint32_t events) {
     } ancillary;
     struct msghdr m = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof ancillary};
-    ssize_t n = recvmsg(w->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    ssize_t n = syscall(SYS_recvmsg, w->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) {
         loop_unwatch(w);
@@ -117,7 +124,7 @@ static void on_control(struct watch *w, uint32_t events) {
 }
 
 bool serve_control(int fd) {
-    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && loop_watch(&control, fd, EPOLLIN, on_control);
+    return set_cloexec(fd) && loop_watch(&control, fd, EPOLLIN, on_control);
 }
 
 void serve_stop(void) {

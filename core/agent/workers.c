@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent/lock.h"
 #include "agent/loop.h"
 #include "util/testing.h"
 
@@ -21,8 +22,8 @@ struct job_queue {
 };
 
 static struct {
-    pthread_mutex_t lock; /* guards everything up to `finished` */
-    pthread_cond_t more;
+    struct lock lock; /* guards everything up to `finished` */
+    struct news more;
     struct job_queue waiting;
     struct job_queue finished;
     size_t idle; /* workers that wait for a job, or were woken for one and have not taken it yet */
@@ -30,7 +31,7 @@ static struct {
     int threads; /* the rest belongs to the loop */
     int wake;
     struct watch watch;
-} workers = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .wake = -1};
+} workers = {.wake = -1};
 
 static void queue_push(struct job_queue *q, struct job *j) {
     j->next = NULL;
@@ -70,17 +71,17 @@ static void finish(struct job *j) {
 
 static void *worker(void *unused) {
     (void)unused;
-    pthread_mutex_lock(&workers.lock);
+    lock_take(&workers.lock);
     for (;;) {
         while (workers.waiting.first == NULL) {
             workers.idle++;
-            pthread_cond_wait(&workers.more, &workers.lock);
+            lock_wait(&workers.lock, &workers.more);
             workers.idle--;
         }
         struct job *j = queue_pop(&workers.waiting);
-        pthread_mutex_unlock(&workers.lock);
+        lock_drop(&workers.lock);
         j->work(j);
-        pthread_mutex_lock(&workers.lock);
+        lock_take(&workers.lock);
         finish(j);
     }
     return NULL;
@@ -107,9 +108,9 @@ static void run_finished(struct watch *w, uint32_t events) {
     uint64_t count;
     while (read(w->fd, &count, sizeof count) < 0 && errno == EINTR)
         ;
-    pthread_mutex_lock(&workers.lock);
+    lock_take(&workers.lock);
     struct job *j = queue_take(&workers.finished);
-    pthread_mutex_unlock(&workers.lock);
+    lock_drop(&workers.lock);
     while (j != NULL) {
         struct job *next = j->next; /* done may free j or submit it again */
         j->done(j);
@@ -129,23 +130,23 @@ bool workers_init(void) {
 }
 
 void workers_submit(struct job *j) {
-    pthread_mutex_lock(&workers.lock);
+    lock_take(&workers.lock);
     queue_push(&workers.waiting, j);
     bool busy = workers.waiting.count > workers.idle;
-    if (!busy) pthread_cond_signal(&workers.more);
-    pthread_mutex_unlock(&workers.lock);
+    if (!busy) lock_tell(&workers.more);
+    lock_drop(&workers.lock);
     if (busy && workers.threads < WORKERS && !testing_off("workers") && start_thread()) workers.threads++;
     if (workers.threads > 0) return;
 
     /* No thread can be had at all (a limit on processes, no memory). The loop does the work itself: slow, but
        nothing waits for ever. Its completion still comes in a later turn, as callers expect. */
-    pthread_mutex_lock(&workers.lock);
+    lock_take(&workers.lock);
     while (workers.waiting.first != NULL) {
         struct job *own = queue_pop(&workers.waiting);
-        pthread_mutex_unlock(&workers.lock);
+        lock_drop(&workers.lock);
         own->work(own);
-        pthread_mutex_lock(&workers.lock);
+        lock_take(&workers.lock);
         finish(own);
     }
-    pthread_mutex_unlock(&workers.lock);
+    lock_drop(&workers.lock);
 }

@@ -75,8 +75,11 @@ size_t text_vformat(char *out, size_t size, const char *format, va_list args) {
             put(&s, &one, 1);
             break;
         case 'd':
-            number = longs == 0 ? va_arg(args, int) : longs == 1 ? va_arg(args, long) : va_arg(args, long long);
+            number = longs == 0   ? va_arg(args, int)
+                     : longs == 1 ? va_arg(args, long)
+                                  : va_arg(args, long long);
             if (number < 0) put(&s, "-", 1);
+            if (number < 0 && width > 0) width--;
             put_number(&s, number < 0 ? -(uint64_t)number : (uint64_t)number, 'd', width);
             break;
         case 'u':

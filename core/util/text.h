@@ -20,8 +20,8 @@ size_t text_digits(char out[TEXT_DIGITS], uint64_t value, unsigned base);
 /* What follows the first `name` in text; NULL when it is not there. */
 const char *text_after(const char *text, const char *name);
 
-/* Takes the decimal number at *at, after any white space, and moves *at behind it; too large is UINT64_MAX. False when there
-   is no digit. */
+/* Takes the decimal number at *at, after any white space, and moves *at behind it; too large is UINT64_MAX. False when
+   there is no digit. */
 bool text_take(const char **at, uint64_t *out);
 
 /* The same for what is known to be a number: 0 when it is not. */

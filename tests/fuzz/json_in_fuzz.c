@@ -16,7 +16,7 @@
 static void read_all_ways(const struct json_doc *d, json_at at) {
     struct buf text = BUF_INIT(MIB(1));
     bool truth;
-    double number;
+    int64_t number;
     uint64_t whole;
     bool is_string = json_in_type(d, at) == JSON_STRING;
     bool decoded = json_in_string(d, at, &text, true);
@@ -30,7 +30,7 @@ static void read_all_ways(const struct json_doc *d, json_at at) {
     buf_free(&text);
     free(json_in_strdup(d, at));
     MUST(!json_in_bool(d, at, &truth) || json_in_type(d, at) == JSON_BOOL);
-    if (json_in_double(d, at, &number)) MUST(number - number == 0);
+    if (json_in_milli(d, at, &number)) MUST(number > INT64_MIN);
     if (json_in_u64(d, at, &whole)) MUST(json_in_type(d, at) == JSON_NUMBER);
 }
 

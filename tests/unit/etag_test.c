@@ -1,4 +1,4 @@
-// links: agent/etag.c
+// links: agent/etag.c agent/lock.c
 #include "check.h"
 
 #include <fcntl.h>

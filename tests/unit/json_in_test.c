@@ -16,10 +16,10 @@ static void members(void) {
     struct json_doc *d =
         doc(" {\"a\": 1, \"b\": [true, null, {\"x\": \"y\"}, []], \"c\\u0064\": \"z\", \"a\": 2.5} ");
     uint64_t n = 0;
-    double f = 0;
+    int64_t milli = 0;
     bool b = false;
     CHECK_EQ(json_in_size(d, 0), 4);
-    CHECK(json_in_double(d, json_in_get(d, 0, "a"), &f) && f == 2.5);
+    CHECK(json_in_milli(d, json_in_get(d, 0, "a"), &milli) && milli == 2500);
     CHECK(!json_in_u64(d, json_in_get(d, 0, "a"), &n));
     json_at array = json_in_get(d, 0, "b");
     CHECK_EQ(json_in_type(d, array), JSON_ARRAY);
@@ -75,17 +75,29 @@ static void strings(void) {
 }
 
 static void numbers(void) {
-    struct json_doc *d = doc("[0,7.0,1e3,-1,18446744073709551615,18446744073709551616,1e999,0.5,-0]");
+    struct json_doc *d = doc("[0,7.0,1e3,-1,18446744073709551615,18446744073709551616,1e999,0.5,-0,-1.5,"
+                             "0.0001,-1e-300,1e300,-1e300,9007199254740992.0,9007199254740993.0,1.7e1,-0.0]");
     uint64_t n = 1;
-    double f;
+    int64_t milli;
     CHECK(json_in_u64(d, 1, &n) && n == 0);
     CHECK(json_in_u64(d, 2, &n) && n == 7);
     CHECK(json_in_u64(d, 3, &n) && n == 1000);
     CHECK(!json_in_u64(d, 4, &n));
     CHECK(json_in_u64(d, 5, &n) && n == UINT64_MAX);
     CHECK(!json_in_u64(d, 6, &n));
-    CHECK(!json_in_double(d, 7, &f));
-    CHECK(!json_in_u64(d, 8, &n) && json_in_double(d, 8, &f) && f == 0.5);
+    CHECK(!json_in_milli(d, 7, &milli));
+    CHECK(!json_in_u64(d, 7, &n));
+    CHECK(!json_in_u64(d, 8, &n) && json_in_milli(d, 8, &milli) && milli == 500);
+    CHECK(json_in_u64(d, 9, &n) && n == 0);
+    CHECK(!json_in_u64(d, 10, &n) && json_in_milli(d, 10, &milli) && milli == -1500);
+    CHECK(!json_in_u64(d, 11, &n) && json_in_milli(d, 11, &milli) && milli == 1);
+    CHECK(!json_in_u64(d, 12, &n) && json_in_milli(d, 12, &milli) && milli == -1);
+    CHECK(!json_in_u64(d, 13, &n) && json_in_milli(d, 13, &milli) && milli > INT64_MAX - 2);
+    CHECK(json_in_milli(d, 14, &milli) && milli < 2 - INT64_MAX);
+    CHECK(json_in_u64(d, 15, &n) && n == UINT64_C(9007199254740992));
+    CHECK(!json_in_u64(d, 16, &n));
+    CHECK(json_in_u64(d, 17, &n) && n == 17);
+    CHECK(json_in_u64(d, 18, &n) && n == 0 && json_in_milli(d, 18, &milli) && milli == 0);
     json_in_free(d);
 }
 

@@ -1,4 +1,4 @@
-// links: agent/workers.c agent/loop.c
+// links: agent/workers.c agent/loop.c agent/lock.c
 #include "check.h"
 
 #include <pthread.h>
