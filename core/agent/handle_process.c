@@ -23,7 +23,7 @@ struct request {
     struct process_waiter waiter;
     struct exchange *x;
     struct timer timer;
-    struct tree_op op; /* of a signal to a tree */
+    struct signal_tree *signal;
     bool was_running;
     bool answered;
     bool created; /* POST processes: the answer has cmd too */
@@ -37,9 +37,7 @@ static void closed(struct exchange *x) {
     struct request *r = x->ctx;
     process_unwait(&r->waiter);
     loop_untimer(&r->timer);
-    tree_cancel(&r->op);
-    free(r->op.survivors);
-    free(r->op.before);
+    if (r->signal != NULL) signal_tree_forget(r->signal);
     free(r);
 }
 
@@ -176,12 +174,20 @@ static void answer_entry(struct request *r) {
     process_unwait(&r->waiter);
 }
 
-static void wait_changed(struct process_waiter *w) {
-    if (process_exit_known(w->process)) answer_entry(request_of(w));
-}
-
 static void wait_over(struct timer *t) {
     answer_entry((struct request *)((char *)t - offsetof(struct request, timer)));
+}
+
+/* Its last output is not waited for long: somebody else's reader may take nothing of it. */
+static void wait_changed(struct process_waiter *w) {
+    struct request *r = request_of(w);
+    const struct process *p = w->process;
+    int64_t latest = p->ended_ms + TIMEOUT_DRAIN_EXIT;
+    if (process_exit_known(p))
+        answer_entry(r);
+    else if (p->state == PROCESS_ENDED && !p->kill.active && latest < r->timer.due_ms &&
+             !testing_off("drain-limit"))
+        loop_timer(&r->timer, latest, wait_over);
 }
 
 static void get_process(struct exchange *x) {
@@ -281,24 +287,25 @@ static void delete_process(struct exchange *x) {
     process_wait(p, &r->waiter);
 }
 
-static void signalled(struct request *r, size_t count, const pid_t *survivors, size_t survivor_count) {
+static void answer_signalled(struct exchange *x, const struct process *p, size_t count,
+                             const pid_t *survivors, size_t survivor_count) {
     struct buf json = BUF_INIT(ANSWER_MAX);
-    buf_printf(&json, "{\"id\":\"p-%llu\",\"signalled\":%zu,\"survivors\":",
-               (unsigned long long)r->waiter.process->number, count);
+    buf_printf(&json, "{\"id\":\"p-%llu\",\"signalled\":%zu,\"survivors\":", (unsigned long long)p->number,
+               count);
     entry_pids(&json, survivors, survivor_count);
     buf_putc(&json, '}');
-    exchange_json(r->x, 200, &json);
+    exchange_json(x, 200, &json);
+}
+
+static void tree_signalled(void *ctx, const struct tree_op *op) {
+    struct request *r = ctx;
+    r->signal = NULL;
+    answer_signalled(r->x, r->waiter.process, op->signalled, op->survivors, op->survivor_count);
     process_unwait(&r->waiter);
 }
 
-static void tree_signalled(struct tree_op *op) {
-    struct request *r = (struct request *)((char *)op - offsetof(struct request, op));
-    signalled(r, op->signalled, op->survivors, op->survivor_count);
-}
-
-/* The operation outlives no leader: once that is reaped its number may be another's. */
-static void signal_changed(struct process_waiter *w) {
-    if (w->process->state == PROCESS_ENDED) request_of(w)->op.leader = 0;
+static void nothing_changed(struct process_waiter *w) {
+    (void)w; /* it waits for the signal alone, and keeps the process until then */
 }
 
 static bool parse_signal(struct exchange *x, int *number, bool *tree) {
@@ -334,20 +341,17 @@ static void post_signal(struct exchange *x) {
         exchange_error(x, WIRE_CONFLICT, "process p-%llu has ended", (unsigned long long)p->number);
         return;
     }
-    struct request *r = make_request(x);
-    if (r == NULL) return;
-    r->waiter.changed = signal_changed;
-    process_wait(p, &r->waiter);
     if (!tree) {
-        signalled(r, kill(p->pid, number) == 0 ? 1 : 0, NULL, 0); /* not reaped, so the pid is its own */
+        answer_signalled(x, p, kill(p->pid, number) == 0 ? 1 : 0, NULL,
+                         0); /* not reaped, so the pid is its own */
         return;
     }
-    r->op = (struct tree_op){.number = p->number + 1,
-                             .leader = p->pid,
-                             .signal = number,
-                             .since = p->kill.since,
-                             .done = tree_signalled};
-    tree_start(&r->op);
+    struct request *r = make_request(x);
+    if (r == NULL) return;
+    r->waiter.changed = nothing_changed;
+    process_wait(p, &r->waiter);
+    r->signal = signal_tree_send(p, number, tree_signalled, r);
+    if (r->signal == NULL) exchange_error(x, WIRE_INTERNAL, "out of memory");
 }
 
 const struct route handle_process_routes[] = {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/testing.h"
 #include "wire/limits.h"
 
 static void push(struct input *in);
@@ -30,7 +31,7 @@ size_t input_pending(const struct input *in) {
 }
 
 bool input_is_open(const struct input *in) {
-    return in->fd >= 0 && !in->ended;
+    return in->fd >= 0 && !in->ended && !in->last;
 }
 
 void input_close(struct input *in) {
@@ -69,7 +70,7 @@ static void push(struct input *in) {
     loop_unwatch(&in->watch);
     buf_free(&in->data);
     in->at = 0;
-    if (in->ended)
+    if (in->ended || in->last)
         input_close(in);
     else
         in->progress(in);
@@ -84,7 +85,7 @@ void input_give(struct input *in, char *data, size_t len) {
 }
 
 bool input_feed(struct input *in, const char *data, size_t len) {
-    if (in->fd >= 0) {
+    if (in->fd >= 0 && !in->last) {
         if (in->at > in->data.len / 2) {
             buf_consume(&in->data, in->at);
             in->at = 0;
@@ -101,5 +102,11 @@ bool input_feed(struct input *in, const char *data, size_t len) {
 
 void input_end(struct input *in) {
     in->ended = true;
+    if (in->watch.events == 0) push(in);
+}
+
+void input_last(struct input *in) {
+    in->last = true;
+    if (testing_off("input-at-exit")) input_close(in);
     if (in->watch.events == 0) push(in);
 }

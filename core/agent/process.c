@@ -216,8 +216,8 @@ static void set_finished(struct process *p) {
  * on. */
 static bool is_over(const struct process *p) {
     bool ended = p->state == PROCESS_ENDED || (p->state == PROCESS_FAILED && p->reap.pid == 0);
-    return ended && !p->listed && p->streams == NULL && p->waiters == NULL && !p->kill.active &&
-           process_output_closed(p);
+    return ended && !p->listed && p->streams == NULL && p->waiters == NULL && p->signals == NULL &&
+           !p->kill.active && p->input.fd < 0 && process_output_closed(p);
 }
 
 static void kill_done(struct tree_op *op) {
@@ -267,6 +267,7 @@ static void started(struct process *p) {
 static void leader_ended(struct reap *r, int code, int signal) {
     struct process *p = (struct process *)((char *)r - offsetof(struct process, reap));
     p->kill.leader = 0;
+    signal_tree_leader_ended(p);
     p->exit_code = code;
     p->exit_signal = signal;
     p->ended_ms = last_end = loop_now();
@@ -274,7 +275,7 @@ static void leader_ended(struct reap *r, int code, int signal) {
     loop_untimer(&p->tick);
     if (p->state == PROCESS_STARTING) started(p);
     if (p->state == PROCESS_RUNNING) p->state = PROCESS_ENDED;
-    input_close(&p->input);
+    input_last(&p->input);
     for (int i = 0; i < 2; i++)
         channel_leader_ended(&p->channels[i]);
     if (!p->command.until_closed || process_output_closed(p)) loop_untimer(&p->timeout);
@@ -384,7 +385,7 @@ struct process *process_start(struct command *c, bool foreground, const char *ke
     next_number++;
     running_count++;
     watch_wake();
-    tree_highest(next_number);
+    tree_started(next_number);
     p->started_ms = loop_now();
     p->started_wall_ms = clock_wall_ms();
     enter_tables(p);

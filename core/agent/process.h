@@ -18,6 +18,7 @@
 #include "util/buf.h"
 
 struct process;
+struct signal_tree;
 struct spawn;
 struct stream;
 
@@ -77,7 +78,8 @@ struct process {
     struct later later;
     struct reap reap;
     struct tree_op kill;
-    struct channel channels[2]; /* stdout, stderr */
+    struct signal_tree *signals; /* on their way */
+    struct channel channels[2];  /* stdout, stderr */
     struct input input;
     struct stream *streams;
     struct process_waiter *waiters;
@@ -95,6 +97,13 @@ struct process *process_of_key(struct key *k);
 /* Kills the whole tree; the end comes later, when it is known what survived. No effect while that is under
  * way. */
 void process_kill(struct process *p);
+/* Sends a signal to the whole tree, whether or not somebody waits for the answer: `sent` is called later,
+   unless it was forgotten. NULL: no memory. */
+struct signal_tree *signal_tree_send(struct process *p, int signal,
+                                     void (*sent)(void *ctx, const struct tree_op *op), void *ctx);
+void signal_tree_forget(struct signal_tree *s);
+void signal_tree_leader_ended(struct process *p); /* its pid may be a stranger's from now on */
+
 void process_refuse_starts(void);       /* from now on nothing is started */
 void process_forget(struct process *p); /* no longer listed; freed when it has ended and nobody looks at it */
 

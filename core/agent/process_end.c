@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include "agent/process.h"
+#include "util/testing.h"
+
+#define INTERVAL_COUNT 10
 
 static struct tree_op everything;
 static struct timer grace;
@@ -34,12 +37,21 @@ static void kill_everything(void) {
     tree_start(&everything);
 }
 
-/* Commands that end on SIGTERM should not make the others wait for the whole grace. */
-static void look_again(struct timer *t) {
-    if (process_running() == 0 || loop_now() >= kill_at)
+static void look_again(struct timer *t);
+
+/* Those that end on SIGTERM should not make the others wait for the whole grace. */
+static void counted(struct tree_op *op) {
+    if (op->signalled == 0 || loop_now() >= kill_at || (testing_off("grace-all") && process_running() == 0))
         kill_everything();
     else
-        loop_timer(t, loop_now() + 10, look_again);
+        loop_timer(&grace, loop_now() + INTERVAL_COUNT, look_again);
+}
+
+static void look_again(struct timer *t) {
+    (void)t;
+    everything.signal = 0;
+    everything.done = counted;
+    tree_start(&everything);
 }
 
 static void told(struct tree_op *op) {

@@ -8,7 +8,7 @@
 #define BUCKETS 256
 
 static struct reap *table[BUCKETS];
-static uint64_t orphans;
+static void (*on_orphan)(pid_t pid);
 
 static struct reap **find(pid_t pid) {
     struct reap **at = &table[(unsigned)pid % BUCKETS];
@@ -35,24 +35,32 @@ void reap_ignore(struct reap *r) {
     r->pid = 0;
 }
 
-uint64_t reap_orphans(void) {
-    return orphans;
+bool reap_expects(pid_t pid) {
+    return *find(pid) != NULL;
+}
+
+void reap_on_orphan(void (*ended)(pid_t pid)) {
+    on_orphan = ended;
+}
+
+static pid_t wait_for(idtype_t type, pid_t pid, siginfo_t *info, int options) {
+    info->si_pid = 0;
+    int result;
+    do
+        result = waitid(type, (id_t)pid, info, WEXITED | WNOHANG | options);
+    while (result != 0 && errno == EINTR);
+    return result == 0 ? info->si_pid : 0;
 }
 
 void reap_signal(void) {
-    for (;;) {
-        siginfo_t info;
-        info.si_pid = 0;
-        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) != 0) {
-            if (errno == EINTR) continue;
-            return;
+    siginfo_t info;
+    for (pid_t pid; (pid = wait_for(P_ALL, 0, &info, on_orphan != NULL ? WNOWAIT : 0)) != 0;) {
+        struct reap **at = find(pid), *r = *at;
+        if (on_orphan != NULL) {
+            if (r == NULL) on_orphan(pid);
+            if (wait_for(P_PID, pid, &info, 0) == 0) return;
         }
-        if (info.si_pid == 0) return;
-        struct reap **at = find(info.si_pid), *r = *at;
-        if (r == NULL) {
-            orphans++;
-            continue;
-        }
+        if (r == NULL) continue;
         *at = r->next;
         r->pid = 0;
         bool exited = info.si_code == CLD_EXITED;

@@ -19,9 +19,11 @@ struct reap {
 bool reap_init(void);   /* makes the agent the reaper of orphans; SIGCHLD must be blocked by then */
 void reap_signal(void); /* SIGCHLD has arrived */
 
-uint64_t reap_orphans(void); /* how many children that nobody expected have been collected so far */
+/* Called with each child that nobody expected before it is collected; NULL = nobody asks. */
+void reap_on_orphan(void (*ended)(pid_t pid));
 
 void reap_expect(struct reap *r, pid_t pid, void (*ended)(struct reap *, int, int));
+bool reap_expects(pid_t pid);     /* it is a child that somebody expects and that has not been collected */
 void reap_ignore(struct reap *r); /* nobody asks any more; the child is still collected */
 
 #endif

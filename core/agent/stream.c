@@ -6,6 +6,7 @@
 #include "agent/entry.h"
 #include "agent/escape.h"
 #include "agent/events.h"
+#include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
@@ -22,6 +23,8 @@ struct stream {
     struct output_reader readers[2];
     struct timer ping;
     int64_t sent_ms;
+    uint64_t
+        until[2]; /* nothing from here on is sent: without `follow`, what is held at the beginning is all */
     uint64_t gap_at[2], gap[2];
     bool frames;
     bool follow;
@@ -82,7 +85,16 @@ static void put_event(struct stream *s, enum frame_type type,
 }
 
 static uint64_t unread(const struct stream *s, int i) {
-    return s->process->channels[i].out.end - s->readers[i].pos;
+    uint64_t end = s->process->channels[i].out.end, pos = s->readers[i].pos;
+    if (end > s->until[i]) end = s->until[i];
+    return pos < end ? end - pos : 0;
+}
+
+/* The unread bytes, at most `most`, as they lie in the ring. */
+static int peek(const struct stream *s, int i, size_t most, struct iovec pieces[2]) {
+    uint64_t left = unread(s, i);
+    return output_peek(&s->process->channels[i].out, s->readers[i].pos, left < most ? (size_t)left : most,
+                       pieces);
 }
 
 static bool at_end(const struct stream *s) {
@@ -105,7 +117,7 @@ static void add_output(struct stream *s, int i, struct piece *piece) {
     if (s->gap[i] > 0) events_gap(piece->small, s->frames, type, s->gap_at[i], s->gap[i]);
     s->gap[i] = 0;
     struct iovec pieces[2];
-    int count = output_peek(&c->out, r->pos, s->frames ? FRAME_MAX : TEXT_PIECE, pieces);
+    int count = peek(s, i, s->frames ? FRAME_MAX : TEXT_PIECE, pieces);
     size_t len = 0;
     for (int n = 0; n < count; n++)
         len += pieces[n].iov_len;
@@ -129,7 +141,7 @@ static bool incomplete(const struct stream *s, int i) {
     char text[4];
     size_t len = 0;
     struct iovec pieces[2];
-    int count = output_peek(&s->process->channels[i].out, s->readers[i].pos, sizeof text, pieces);
+    int count = peek(s, i, sizeof text, pieces);
     for (int n = 0; n < count; n++) {
         memcpy(text + len, pieces[n].iov_base, pieces[n].iov_len);
         len += pieces[n].iov_len;
@@ -148,6 +160,8 @@ static bool all_sent(const struct stream *s) {
 static void add_end(struct stream *s, struct piece *piece) {
     size_t from = piece->small->len;
     bool known = process_exit_known(s->process);
+    for (int i = 0; i < 2; i++)
+        if (s->process->channels[i].out.end > s->until[i]) known = false; /* there is more to be asked for */
     put_event(s, known ? FRAME_EXIT : FRAME_HELD, known ? entry_exit : entry_fields, piece->small);
     add_small(piece, from);
     s->ended = true;
@@ -232,6 +246,7 @@ void stream_attach(struct process *p, struct exchange *x, const struct stream_op
         struct output *out = &p->channels[i].out;
         uint64_t from = options->from[i] == STREAM_OLDEST ? out->start : options->from[i];
         output_attach(out, &s->readers[i], from);
+        s->until[i] = s->follow || testing_off("held-end") ? UINT64_MAX : out->end;
         s->gap_at[i] = from;
         s->gap[i] = s->readers[i].pos - from;
     }

@@ -1,11 +1,8 @@
 #include "agent/tree.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -13,19 +10,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/procfs.h"
 #include "agent/reap.h"
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/sort.h"
 #include "util/testing.h"
-#include "util/text.h"
 #include "wire/limits.h"
 
 #define TAG_TOP    (UINT64_C(1) << 60)
 #define TAG_NUMBER 30   /* bits of a mark that count commands */
 #define TAG_LEAST  8    /* random bits without which the marks of two agents are too likely the same */
 #define STEP_US    2000 /* of looking at processes, then the loop goes on */
-#define PF_KTHREAD 0x00200000UL /* in the flags of a kernel thread */
 #define PAUSE_MOST 50
 
 struct seen {
@@ -41,15 +37,16 @@ static struct timer step_timer;
 static unsigned pause_ms = 1;
 
 /* The scan under way: first everything is looked at, then what belongs to an operation is signalled. */
-static DIR *proc;
 static bool in_pass, listed;
-static uint64_t earliest, orphans_before;
+static bool blind; /* something could not be looked at: what was not found may be there */
+static uint64_t earliest;
 static struct seen *seen;
 static size_t seen_count, seen_room, seen_at;
 
 /* Marks lie below the limit that the agent itself has, at a random place, so that other agents on the same
    machine have others, also one that runs inside a command. */
 void tree_init(void) {
+    procfs_init();
     struct rlimit limit;
     uint64_t random;
     if (getrlimit(RLIMIT_RTTIME, &limit) != 0 || getrandom(&random, sizeof random, 0) != sizeof random)
@@ -67,8 +64,10 @@ uint64_t tree_tag(uint64_t n) {
     return tag_base == 0 || n >> TAG_NUMBER != 0 || testing_off("tree-tag") ? 0 : tag_base - n;
 }
 
-void tree_highest(uint64_t n) {
+void tree_started(uint64_t n) {
     highest = n;
+    for (struct tree_op *op = ops; op != NULL; op = op->next)
+        if (op->number != TREE_ALL) op->alone = false;
 }
 
 uint64_t tree_clock(void) {
@@ -84,55 +83,6 @@ static uint64_t number_of(uint64_t hard) {
     return tag_base != 0 && hard < tag_base && tag_base - hard <= highest ? tag_base - hard : 0;
 }
 
-static const char *skip_fields(const char *p, int count) {
-    for (; count > 0 && p != NULL; count--) {
-        p = strchr(p, ' ');
-        if (p != NULL) p++;
-    }
-    return p;
-}
-
-bool tree_parse_stat(const char *text, struct tree_stat *out) {
-    const char *p = strrchr(text, ')'); /* the name before it may hold anything, also ")" and line ends */
-    if (p == NULL || p[1] != ' ' || p[2] == '\0' || p[3] != ' ') return false;
-    out->state = p[2];
-    uint64_t parent, group, session;
-    p += 4; /* to field 4 */
-    if (!text_take(&p, &parent) || !text_take(&p, &group) || !text_take(&p, &session)) return false;
-    out->parent = (pid_t)parent;
-    out->group = (pid_t)group;
-    out->session = (pid_t)session;
-    p = skip_fields(p, 3); /* after field 6 to field 9 */
-    if (p == NULL) return false;
-    out->kernel = (text_number(p) & PF_KTHREAD) != 0;
-    p = skip_fields(p, 13); /* to field 22 */
-    return p != NULL && text_take(&p, &out->started);
-}
-
-bool tree_parse_limits(const char *text, uint64_t *hard) {
-    const char *p = text_after(text, "Max realtime timeout");
-    if (p == NULL) return false;
-    p += strspn(p, " ");
-    p += strcspn(p, " "); /* the soft limit */
-    p += strspn(p, " ");
-    if (strncmp(p, "unlimited", 9) == 0) {
-        *hard = UINT64_MAX;
-        return true;
-    }
-    return text_take(&p, hard);
-}
-
-static bool read_proc(pid_t pid, const char *file, char *text, size_t size) {
-    char path[48];
-    text_format(path, sizeof path, "%d/%s", (int)pid, file);
-    cleanup_fd int fd = openat(dirfd(proc), path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t len = read(fd, text, size - 1);
-    if (len <= 0) return false;
-    text[len] = '\0';
-    return true;
-}
-
 /* A member that is dying may have lost the parent that made it one. */
 static bool was_signalled(const struct tree_op *op, pid_t pid) {
     for (size_t i = 0; i < op->before_count; i++)
@@ -140,17 +90,17 @@ static bool was_signalled(const struct tree_op *op, pid_t pid) {
     return false;
 }
 
-/* Which operation a process belongs to by what it is itself. A kill comes before any other signal. */
-static struct tree_op *owner(const struct seen *s, const struct tree_stat *stat, bool *stray) {
-    char text[4096];
+/* Which operation a process belongs to by what it is itself. A kill comes before any other signal. The
+   first process of a command is known without its mark, which it has not got at once. */
+static struct tree_op *owner(const struct seen *s, const struct procfs_stat *stat, bool *stray) {
     uint64_t hard = own_limit, number = 0;
-    if (read_proc(s->pid, "limits", text, sizeof text) && tree_parse_limits(text, &hard))
-        number = number_of(hard);
-    *stray = number == 0 && (hard != own_limit || stat->parent == getpid());
+    if (procfs_realtime_limit(s->pid, &hard)) number = number_of(hard);
+    bool ours = stat->parent == getpid(), first = ours && reap_expects(s->pid) && !testing_off("tree-first");
+    *stray = !first && number == 0 && (hard != own_limit || ours);
     struct tree_op *found = NULL;
     for (struct tree_op *op = ops; op != NULL; op = op->next) {
         if (op->passes == 0) continue;
-        bool by_mark = number != 0 && (op->number == number || op->number == TREE_ALL);
+        bool by_mark = op->number == TREE_ALL ? number != 0 || first : number != 0 && op->number == number;
         bool by_leader = op->leader != 0 &&
                          (s->pid == op->leader || stat->session == op->leader || stat->group == op->leader);
         if (!by_mark && !by_leader && !(*stray && (op->alone || was_signalled(op, s->pid)))) continue;
@@ -173,17 +123,14 @@ static bool remember(const struct seen *s) {
 }
 
 static void look_at(pid_t pid) {
-    char text[1024];
-    struct tree_stat stat;
-    if (pid == getpid() || !read_proc(pid, "stat", text, sizeof text) || !tree_parse_stat(text, &stat))
-        return;
-    if (stat.started < earliest || stat.state == 'Z' || stat.state == 'X') return;
-    if (stat.kernel) return;
+    struct procfs_stat stat;
+    if (pid == getpid() || !procfs_stat(pid, &stat)) return;
+    if (stat.started < earliest || stat.kernel || procfs_is_dead(&stat)) return;
     struct seen s = {.pid = pid, .parent = stat.parent, .started = stat.started};
     bool stray = false;
     s.op = owner(&s, &stat, &stray);
     s.stray = stray && stat.parent == getpid();
-    remember(&s);
+    if (!remember(&s)) blind = true;
 }
 
 static int by_pid(const void *a, const void *b) {
@@ -220,21 +167,37 @@ static void note_survivor(struct tree_op *op, pid_t pid) {
 }
 
 /* The descriptor pins the process: if it is still the one that was looked at, the signal reaches it or
- * nobody. */
+ * nobody. Where a kernel or a filter has no such descriptors, the number has to do, checked just before. */
 static void signal_member(const struct seen *s) {
     struct tree_op *op = s->op;
-    cleanup_fd int fd = (int)syscall(SYS_pidfd_open, s->pid, 0);
-    if (fd < 0) return;
-    char text[1024];
-    struct tree_stat stat;
-    if (!read_proc(s->pid, "stat", text, sizeof text) || !tree_parse_stat(text, &stat)) return;
-    if (stat.started != s->started || stat.state == 'Z' || stat.state == 'X') return;
+    cleanup_fd int fd = procfs_pidfd(s->pid);
+    bool have_none = fd < 0 && (errno == ENOSYS || errno == EPERM);
+    struct procfs_stat stat;
+    if ((fd < 0 && !have_none) || !procfs_stat(s->pid, &stat)) return;
+    if (stat.started != s->started || procfs_is_dead(&stat)) return;
     if (op->signal == SIGKILL) {
         struct rlimit none = {0, 0};
         prlimit(s->pid, RLIMIT_NPROC, &none, NULL); /* so that it cannot fork away from us; allowed or not */
         note_survivor(op, s->pid);
     }
-    if (syscall(SYS_pidfd_send_signal, fd, op->signal, NULL, 0) == 0 && op->passes == 1) op->signalled++;
+    int sent =
+        have_none ? kill(s->pid, op->signal) : (int)syscall(SYS_pidfd_send_signal, fd, op->signal, NULL, 0);
+    if (sent == 0 && op->passes == 1) op->signalled++;
+}
+
+/* A process that forks and exits all the time can be missed by a look; but each time it does, an orphan comes
+ * to us and ends. */
+static void orphan_ended(pid_t pid) {
+    uint64_t hard, number = procfs_realtime_limit(pid, &hard) ? number_of(hard) : 0;
+    for (struct tree_op *op = ops; op != NULL; op = op->next)
+        if (number == 0 || op->number == TREE_ALL || op->number == number) op->stirred = true;
+    (void)procfs_fell_short(); /* then its number is 0 */
+}
+
+static bool is_survivor(const struct tree_op *op, pid_t pid) {
+    for (size_t i = 0; i < op->survivor_count; i++)
+        if (op->survivors[i] == pid) return true;
+    return false;
 }
 
 static void finish(struct tree_op *op) {
@@ -242,32 +205,32 @@ static void finish(struct tree_op *op) {
     for (size_t i = 0; i < seen_count && op->signal == SIGKILL; i++)
         if (seen[i].stray && seen[i].op == NULL && seen[i].started >= op->since)
             note_survivor(op, seen[i].pid);
+    if (op->signal == SIGKILL && op->leader != 0 && !is_survivor(op, op->leader))
+        note_survivor(op, op->leader);
     tree_cancel(op);
     op->done(op);
 }
 
+/* A kill is done when a look at everything found nobody, nothing has stirred meanwhile and the first process
+ * has been collected; or when its time is up. */
+static bool is_done(const struct tree_op *op, int64_t now) {
+    if (op->signal != SIGKILL || testing_off("tree-repeat") || now >= op->deadline) return true;
+    return op->survivor_count == 0 && !op->stirred && !blind && op->leader == 0;
+}
+
 static void step(struct timer *t);
 
-/* Operations that found nothing, or need not look again, are done. */
 static void end_pass(void) {
     in_pass = false;
-    if (proc != NULL) closedir(proc);
-    proc = NULL;
-    int64_t now = loop_now();
-    /* A process that forks and exits all the time can be missed by a look; but each time it does, an orphan
-     * comes to us and ends. */
     reap_signal();
-    bool quiet = reap_orphans() == orphans_before;
-    for (bool again = true; again;) { /* a done callback may start or cancel others */
-        again = false;
-        for (struct tree_op *op = ops; op != NULL && !again; op = op->next) {
-            bool once = op->signal != SIGKILL || testing_off("tree-repeat");
-            if (op->passes == 0 || (!once && now < op->deadline && (op->survivor_count > 0 || !quiet)))
-                continue;
-            again = true;
+    int64_t now = loop_now();
+    for (struct tree_op *op = ops; op != NULL;) {
+        struct tree_op *next = op->next;
+        if (op->passes > 0 && is_done(op, now)) {
             finish(op);
-            break;
+            next = ops; /* it may have started or cancelled others */
         }
+        op = next;
     }
     seen_count = 0;
     if (ops == NULL) return;
@@ -291,16 +254,16 @@ static void begin_pass(void) {
     seen_count = 0;
     seen_at = 0;
     earliest = UINT64_MAX;
-    orphans_before = reap_orphans();
-    proc = opendir("/proc");
-    listed = proc == NULL;
+    blind = false;
+    listed = !procfs_list();
     for (struct tree_op *op = ops; op != NULL; op = op->next) {
         swap_lists(op);
         op->passes++;
+        op->stirred = false;
         if (op->since < earliest) earliest = op->since;
         /* What forks faster than it can be listed: the kernel kills a group in one go. The leader is not
          * reaped, so the group is its. */
-        bool at_once = op->signal == SIGKILL && op->leader != 0 && (op->passes > 1 || proc == NULL);
+        bool at_once = op->signal == SIGKILL && op->leader != 0 && (op->passes > 1 || listed);
         if (at_once) kill(-op->leader, SIGKILL);
     }
 }
@@ -308,14 +271,13 @@ static void begin_pass(void) {
 /* False: time is up and there is more to do. */
 static bool look_at_all(int64_t until) {
     while (!listed) {
-        struct dirent *entry = readdir(proc);
-        if (entry == NULL) {
+        pid_t pid = procfs_next();
+        if (pid == 0) {
             listed = true;
             follow_parents();
             break;
         }
-        pid_t pid = (pid_t)text_number(entry->d_name);
-        if (pid > 0) look_at(pid);
+        look_at(pid);
         if (clock_us() >= until) return false;
     }
     return true;
@@ -335,7 +297,9 @@ static void step(struct timer *t) {
     if (!in_pass && ops == NULL) return;
     if (!in_pass) begin_pass();
     int64_t until = clock_us() + STEP_US;
-    if (look_at_all(until) && signal_all(until))
+    bool complete = look_at_all(until) && signal_all(until);
+    if (procfs_fell_short()) blind = true;
+    if (complete)
         end_pass();
     else
         loop_timer(&step_timer, loop_now() + 1, step); /* not in this turn: others come first */
@@ -350,6 +314,7 @@ void tree_start(struct tree_op *op) {
     op->deadline = loop_now() + TIMEOUT_TREE_KILL;
     op->next = ops;
     ops = op;
+    reap_on_orphan(orphan_ended);
     pause_ms = 1;
     loop_timer(&step_timer, loop_now(), step);
 }
@@ -361,6 +326,7 @@ void tree_cancel(struct tree_op *op) {
         at = &(*at)->next;
     *at = op->next;
     op->active = false;
+    if (ops == NULL) reap_on_orphan(NULL);
     for (size_t i = 0; i < seen_count; i++)
         if (seen[i].op == op) seen[i].op = NULL;
 }

@@ -26,14 +26,16 @@ uint64_t tree_tag(uint64_t n);
    processes is done in steps, so the loop goes on. */
 struct tree_op {
     uint64_t number;
-    pid_t leader; /* 0 once it has been reaped: set it so at that moment */
-    int signal;
-    bool alone;     /* no other command runs: processes whose mark is nobody's belong to it too */
+    pid_t leader;   /* 0 once it has been reaped: set it so at that moment */
+    int signal;     /* 0 = only counted, in `signalled` */
+    bool alone;     /* no other command runs, until one is started: processes whose mark is nobody's belong
+                       to it too */
     uint64_t since; /* tree_clock() when the command was started: nothing older belongs to it */
     void (*done)(struct tree_op *op);
 
     struct tree_op *next;
     bool active;
+    bool stirred; /* during the pass an orphan ended that was its, or may have been */
     size_t signalled;
     pid_t *survivors; /* of SIGKILL, sorted; the owner frees it */
     size_t survivor_count;
@@ -46,17 +48,7 @@ struct tree_op {
 
 void tree_start(struct tree_op *op);  /* done is called later, never from inside */
 void tree_cancel(struct tree_op *op); /* forgets it without calling done; no effect when not active */
-void tree_highest(uint64_t n);        /* the highest number given out so far */
+void tree_started(uint64_t n);        /* command number n, the highest so far, has been started */
 uint64_t tree_clock(void);            /* now, as /proc tells when a process began */
-
-/* Pure, for tests: the lines of /proc/<pid>/stat and limits. */
-struct tree_stat {
-    char state;
-    pid_t parent, group, session;
-    bool kernel;      /* a thread of the kernel */
-    uint64_t started; /* clock ticks after boot */
-};
-bool tree_parse_stat(const char *text, struct tree_stat *out);
-bool tree_parse_limits(const char *text, uint64_t *hard); /* UINT64_MAX = unlimited */
 
 #endif
