@@ -92,8 +92,10 @@ size_t text_vformat(char *out, size_t size, const char *format, va_list args) {
                                     : va_arg(args, unsigned long long),
                        *format, width);
             break;
-        default:
+        case '%':
             put(&s, "%", 1);
+            break;
+        default: /* a conversion that is none: its letter stands for it */
             continue;
         }
         format++;
