@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "agent/syscalls.h"
 #include "util/testing.h"
 #include "wire/limits.h"
 
@@ -28,7 +28,7 @@ bool channel_open(struct channel *c, int *child) {
     int fds[2];
     /* Never blocking: a command may open /proc/self/fd/1 for reading and take the bytes that this end was
      * told of. */
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+    if (sys_pipe(fds, O_CLOEXEC | O_NONBLOCK) != 0) return false;
     c->fd = fds[0];
     *child = fds[1];
     return true;
@@ -99,8 +99,8 @@ static void read_some(struct channel *c) {
         bool emptied = (size_t)n < room; /* a pipe gives what it has */
         if (!c->large && c->out.end >= 2 * PIPE_USUAL) {
             c->large = true;
-            syscall(SYS_fcntl, c->fd, F_SETPIPE_SZ,
-                    (int)PIPE_LARGE); /* fewer turns for the same bytes; a refusal is no harm */
+            sys_fcntl(c->fd, F_SETPIPE_SZ,
+                      (int)PIPE_LARGE); /* fewer turns for the same bytes; a refusal is no harm */
         }
         settle(c, total, emptied);
         if ((emptied && !c->leaderless) || total >= READ_MOST) break;

@@ -1,12 +1,12 @@
 #include "agent/descend.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "util/dir.h"
 #include "util/scope.h"
 #include "util/text.h"
 
@@ -23,12 +23,12 @@ static pid_t parent_of(int proc, const char *name) {
     return (pid_t)text_number(end + 4);
 }
 
-static bool read_all(int proc, DIR *dir, struct descend_entry **out, size_t *count) {
+static bool read_all(struct dir *proc, struct descend_entry **out, size_t *count) {
     size_t room = 0;
-    for (struct dirent *d; (d = readdir(dir)) != NULL;) {
+    for (const struct dir_entry *d; (d = dir_next(proc)) != NULL;) {
         uint64_t pid;
-        if (!text_u64(d->d_name, strlen(d->d_name), &pid)) continue;
-        pid_t parent = parent_of(proc, d->d_name);
+        if (!text_u64(d->name, strlen(d->name), &pid)) continue;
+        pid_t parent = parent_of(proc->fd, d->name);
         if (parent < 0) continue;
         if (*count == room) {
             room = room == 0 ? 64 : room * 2;
@@ -60,10 +60,10 @@ static size_t select_tree(pid_t root, struct descend_entry *list, size_t count) 
 bool descend_list(pid_t root, struct descend_entry **out, size_t *count) {
     *out = NULL;
     *count = 0;
-    DIR *dir = opendir("/proc");
-    if (dir == NULL) return false;
-    bool ok = read_all(dirfd(dir), dir, out, count);
-    closedir(dir);
+    struct dir proc;
+    if (!dir_open_path(&proc, "/proc")) return false;
+    bool ok = read_all(&proc, out, count);
+    dir_close(&proc);
     if (!ok) {
         free(*out);
         *out = NULL;

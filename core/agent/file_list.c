@@ -1,6 +1,5 @@
 #include "agent/file_list.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "agent/file_entry.h"
 #include "agent/file_op.h"
 #include "util/clock.h"
+#include "util/dir.h"
 #include "util/text.h"
 #include "wire/limits.h"
 
@@ -25,7 +25,7 @@ struct listing {
     struct file_op op;
     size_t limit;
     struct buf after;
-    DIR *dir;
+    struct dir dir;
     bool scanned; /* every name has been seen; the heap has become a sorted array */
     char **names;
     size_t count;
@@ -37,7 +37,7 @@ struct listing {
 
 static void release(struct file_op *op) {
     struct listing *l = (struct listing *)op;
-    if (l->dir != NULL) closedir(l->dir);
+    dir_close(&l->dir);
     for (size_t i = 0; i < l->count; i++)
         free(l->names[i]);
     free(l->names);
@@ -109,15 +109,13 @@ static bool out_of_time(size_t step, int64_t begun) {
 static bool scan(struct listing *l) {
     int64_t begun = clock_us();
     for (size_t step = 1;; step++) {
-        errno = 0;
-        const struct dirent *e = readdir(l->dir);
+        const struct dir_entry *e = dir_next(&l->dir);
         if (e == NULL) {
-            if (errno != 0) return file_op_fail(&l->op.error, errno);
+            if (l->dir.failed) return file_op_fail(&l->op.error, errno);
             sort_heap(l->names, l->count);
             return true;
         }
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        if (!keep_name(l, e->d_name)) return false;
+        if (!keep_name(l, e->name)) return false;
         if (out_of_time(step, begun)) {
             l->op.again = true;
             return false;
@@ -128,7 +126,7 @@ static bool scan(struct listing *l) {
 static void write_entry(struct listing *l, const char *name) {
     struct stat st;
     /* Gone since it was read: it is not there, so it is not listed. */
-    if (fstatat(dirfd(l->dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0) return;
+    if (fstatat(l->dir.fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return;
     size_t len = strlen(name);
     if (l->entries > 0) buf_putc(&l->json, ',');
     file_entry_json(&l->json, l->op.path.text, file_path_trimmed(&l->op.path), name, len, &st);
@@ -178,12 +176,9 @@ static void write_entries(struct listing *l) {
 
 static void work(struct file_op *op) {
     struct listing *l = (struct listing *)op;
-    if (l->dir == NULL) {
-        int fd = file_path_open(&op->path, O_RDONLY | O_DIRECTORY);
-        if (fd >= 0) l->dir = fdopendir(fd);
-        if (l->dir == NULL) {
+    if (!op->held) {
+        if (!dir_open(&l->dir, file_path_open(&op->path, O_RDONLY | O_DIRECTORY))) {
             file_op_fail(&op->error, errno);
-            if (fd >= 0) close(fd);
             return;
         }
         op->held = true;

@@ -11,29 +11,18 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/dir.h"
 #include "util/testing.h"
 
-#define OPEN_LEVELS  32   /* the deepest levels keep their descriptor and their place in the directory */
-#define ENTRIES_SIZE 4096 /* of one getdents64 */
-#define RESCANS      8    /* times that entries which appear meanwhile are chased in one directory */
-#define LEVELS_MAX   1000000
-
-/* As getdents64 fills it. */
-struct entry {
-    uint64_t ino;
-    int64_t next;
-    uint16_t size;
-    uint8_t type;
-    char name[];
-};
+#define OPEN_LEVELS 32 /* the deepest levels keep their descriptor and their place in the directory */
+#define RESCANS     8  /* times that entries which appear meanwhile are chased in one directory */
+#define LEVELS_MAX  1000000
 
 struct level {
-    int fd; /* -1: closed, to be opened again from its child */
+    struct dir dir; /* closed when it is not among the deepest, to be opened again from its child */
     dev_t dev;
     ino_t ino;
     int64_t place; /* where to go on reading */
-    char *entries; /* what was read and not yet removed; NULL when closed */
-    size_t at, len;
     int rescans;
     char *name;
 };
@@ -59,17 +48,9 @@ struct file_remove *file_remove_new(int directory, const char *name) {
     return r;
 }
 
-static void close_level(struct level *l) {
-    if (l->fd >= 0) close(l->fd);
-    l->fd = -1;
-    free(l->entries);
-    l->entries = NULL;
-    l->at = l->len = 0;
-}
-
 static void pop(struct file_remove *r) {
     struct level *l = &r->levels[--r->depth];
-    close_level(l);
+    dir_close(&l->dir);
     free(l->name);
 }
 
@@ -113,12 +94,11 @@ static bool push(struct file_remove *r, int at, const char *name, dev_t dev) {
         r->cap = cap;
     }
     struct stat st;
-    struct level l = {.fd = open_child(at, name, dev)};
-    if (l.fd < 0) return false;
+    struct level l = {.place = 0};
+    if (!dir_open(&l.dir, open_child(at, name, dev))) return false;
     l.name = strdup(name);
-    l.entries = malloc(ENTRIES_SIZE);
-    if (l.name == NULL || l.entries == NULL || fstat(l.fd, &st) != 0) {
-        close_level(&l);
+    if (l.name == NULL || fstat(l.dir.fd, &st) != 0) {
+        dir_close(&l.dir);
         free(l.name);
         errno = ENOMEM;
         return false;
@@ -126,7 +106,7 @@ static bool push(struct file_remove *r, int at, const char *name, dev_t dev) {
     l.dev = st.st_dev;
     l.ino = st.st_ino;
     r->levels[r->depth++] = l;
-    if (r->depth > OPEN_LEVELS) close_level(&r->levels[r->depth - OPEN_LEVELS - 1]);
+    if (r->depth > OPEN_LEVELS) dir_close(&r->levels[r->depth - OPEN_LEVELS - 1].dir);
     return true;
 }
 
@@ -134,42 +114,15 @@ static bool push(struct file_remove *r, int at, const char *name, dev_t dev) {
    parent is another directory, and nothing there is ours to remove. */
 static bool reopen(struct file_remove *r, size_t index) {
     struct level *l = &r->levels[index];
-    if (l->fd >= 0) return true;
+    if (l->dir.bytes != NULL) return true;
     struct stat st;
-    int fd = openat(r->levels[index + 1].fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return false;
-    bool same = fstat(fd, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
-    l->entries = malloc(ENTRIES_SIZE);
-    if (!same || l->entries == NULL || lseek(fd, l->place, SEEK_SET) < 0) {
-        if (!same) errno = ESTALE;
-        int error = errno;
-        close(fd);
-        free(l->entries);
-        l->entries = NULL;
-        errno = error;
-        return false;
-    }
-    l->fd = fd;
-    return true;
-}
-
-/* The next entry of the level; NULL at its end or, with errno, on an error. */
-static const struct entry *next_entry(struct level *l) {
-    errno = 0;
-    if (l->at == l->len) {
-        long got = syscall(SYS_getdents64, l->fd, l->entries, ENTRIES_SIZE);
-        if (got <= 0) return NULL;
-        l->at = 0;
-        l->len = (size_t)got;
-    }
-    const struct entry *e = (const struct entry *)(const void *)(l->entries + l->at);
-    l->at += e->size;
-    l->place = e->next;
-    return e;
-}
-
-static bool is_dots(const char *name) {
-    return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+    int parent = openat(r->levels[index + 1].dir.fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!dir_open(&l->dir, parent)) return false;
+    bool same = fstat(parent, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
+    if (same && lseek(parent, l->place, SEEK_SET) >= 0) return true;
+    if (!same) errno = ESTALE;
+    dir_close(&l->dir);
+    return false;
 }
 
 /* Removes what is no directory. What is one becomes the deepest level. */
@@ -187,12 +140,12 @@ static bool remove_entry(struct file_remove *r, int at, const char *name, bool d
 static bool finish_level(struct file_remove *r) {
     struct level *l = &r->levels[r->depth - 1];
     if (r->depth > 1 && !reopen(r, r->depth - 2)) return false;
-    int parent = r->depth > 1 ? r->levels[r->depth - 2].fd : r->base;
+    int parent = r->depth > 1 ? r->levels[r->depth - 2].dir.fd : r->base;
     if (unlinkat(parent, l->name, AT_REMOVEDIR) != 0 && errno != ENOENT) {
         if ((errno != ENOTEMPTY && errno != EEXIST) || l->rescans == RESCANS) return false;
         l->rescans++;
-        l->at = l->len = 0;
-        return lseek(l->fd, 0, SEEK_SET) == 0;
+        l->dir.at = l->dir.len = 0;
+        return lseek(l->dir.fd, 0, SEEK_SET) == 0;
     }
     pop(r);
     return true;
@@ -207,12 +160,12 @@ static bool step(struct file_remove *r, const char **name) {
         return fstat(r->base, &st) == 0 && remove_entry(r, r->base, r->name, false, st.st_dev);
     }
     struct level *l = &r->levels[r->depth - 1];
-    const struct entry *e = next_entry(l);
-    if (e == NULL) return errno == 0 && finish_level(r);
-    if (is_dots(e->name)) return true;
+    const struct dir_entry *e = dir_next(&l->dir);
+    if (e == NULL) return !l->dir.failed && finish_level(r);
+    l->place = e->next;
     *name = e->name;
     bool directory = e->type == DT_DIR || (e->type == DT_LNK && testing_off("files-nofollow"));
-    return remove_entry(r, l->fd, e->name, directory, l->dev);
+    return remove_entry(r, l->dir.fd, e->name, directory, l->dev);
 }
 
 static void say_left(const struct file_remove *r, const char *name, struct buf *left) {

@@ -13,6 +13,7 @@
 #include "agent/conn.h"
 #include "agent/proxy_head.h"
 #include "agent/route.h"
+#include "agent/syscalls.h"
 #include "util/testing.h"
 #include "wire/limits.h"
 
@@ -217,7 +218,7 @@ static bool connect_now(struct proxy *p) {
         .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)p->port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int on = 1;
-    p->fd = socket(p->second ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    p->fd = sys_socket(p->second ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (p->fd < 0) return false;
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const struct sockaddr *to = p->second ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/syscalls.h"
 #include "util/testing.h"
 #include "wire/limits.h"
 
@@ -19,7 +20,7 @@ void input_init(struct input *in, void (*progress)(struct input *)) {
 
 bool input_open(struct input *in, int *child) {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+    if (sys_pipe(fds, O_CLOEXEC | O_NONBLOCK) != 0) return false;
     *child = fds[0];
     in->fd = fds[1];
     in->fed = true;

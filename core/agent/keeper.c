@@ -16,6 +16,7 @@
 #include "agent/descend.h"
 #include "agent/localdir.h"
 #include "agent/namespaces.h"
+#include "agent/syscalls.h"
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/testing.h"
@@ -108,13 +109,9 @@ static void serve(const struct confine_config *c, const sigset_t *before, int go
 }
 
 static pid_t make_child(const struct confine_config *c, int *pidfd, struct confine_error *e) {
-    if (c->level == CONFINE_FULL) return namespaces_fork(c, pidfd, e);
-    pid_t pid = fork();
-    if (pid < 0) confine_fail(e, "life", errno, "", "fork: %s", strerror(errno));
-    if (pid <= 0) return pid;
-    *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (*pidfd >= 0) return pid;
-    confine_fail(e, "life", errno, "use Linux 5.3 or newer", "pidfd_open: %s", strerror(errno));
+    pid_t pid = namespaces_fork(c, pidfd, e);
+    if (pid <= 0 || *pidfd >= 0) return pid;
+    confine_fail(e, "life", ENOSYS, "use Linux 5.3 or newer", "the kernel gives no descriptor of a process");
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     return -1;
@@ -182,7 +179,7 @@ void keeper_split(const struct confine_config *c, bool detached) {
     int go[2], pidfd = -1;
     int signal_fd = signals(&before);
     if (c->level != CONFINE_FULL) prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (signal_fd < 0 || pipe2(go, O_CLOEXEC) != 0) {
+    if (signal_fd < 0 || sys_pipe(go, O_CLOEXEC) != 0) {
         confine_fail(&e, "life", errno, "", "starting the keeper: %s", strerror(errno));
         fail(&e);
     }

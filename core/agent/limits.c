@@ -1,6 +1,5 @@
 #include "agent/limits.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,6 +15,7 @@
 #include "agent/namespaces.h"
 #include "agent/rawcall.h"
 #include "agent/rawcall.h"
+#include "util/dir.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
@@ -63,17 +63,17 @@ const struct limits *limits_get(void) {
    above those that run already. */
 static uint64_t threads_of(uid_t uid) {
     uint64_t count = 0, pid;
-    DIR *dir = opendir("/proc");
-    if (dir == NULL) return 0;
-    for (struct dirent *d; (d = readdir(dir)) != NULL;) {
+    struct dir proc;
+    if (!dir_open_path(&proc, "/proc")) return 0;
+    for (const struct dir_entry *d; (d = dir_next(&proc)) != NULL;) {
         char path[32];
         struct stat st;
-        if (!text_u64(d->d_name, strlen(d->d_name), &pid)) continue;
-        text_format(path, sizeof path, "%.20s/task", d->d_name);
-        if (fstatat(dirfd(dir), path, &st, 0) == 0 && st.st_uid == uid && st.st_nlink > 2)
+        if (!text_u64(d->name, strlen(d->name), &pid)) continue;
+        text_format(path, sizeof path, "%.20s/task", d->name);
+        if (fstatat(proc.fd, path, &st, 0) == 0 && st.st_uid == uid && st.st_nlink > 2)
             count += st.st_nlink - 2;
     }
-    closedir(dir);
+    dir_close(&proc);
     return count;
 }
 

@@ -13,6 +13,7 @@
 #include "agent/localdir.h"
 #include "agent/limits.h"
 #include "agent/serve.h"
+#include "agent/syscalls.h"
 #include "agent/watch.h"
 #include "util/buf.h"
 #include "util/text.h"
@@ -201,7 +202,7 @@ static void make_directory(const struct confine_config *c) {
     int fd = localdir_listen(&e);
     if (fd < 0) give_up(&e);
     if (fd == LOCAL_FD_ENDPOINT) return;
-    if (dup3(fd, LOCAL_FD_ENDPOINT, O_CLOEXEC) < 0) bad_config("no descriptor for the socket");
+    if (sys_dup(fd, LOCAL_FD_ENDPOINT, O_CLOEXEC) < 0) bad_config("no descriptor for the socket");
     close(fd);
 }
 

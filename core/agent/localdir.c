@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/syscalls.h"
 #include "util/rmtree.h"
 #include "util/scope.h"
 #include "util/text.h"
@@ -60,7 +61,7 @@ bool localdir_make(const char *path, struct confine_error *e) {
 }
 
 int localdir_listen(struct confine_error *e) {
-    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    cleanup_fd int fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     /* The path itself may be longer than a socket address holds. */
     text_format(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, LOCAL_SOCKET);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -120,18 +121,18 @@ static void read_environment(bool allow_no_auth) {
             "%s is not set: everybody who reaches the port could run commands. Set it, or allow that with %s",
             ENV_TOKEN, "--allow-no-auth");
     agent.id = "";
-    char *cwd = getcwd(NULL, 0);
-    agent.cwd = cwd != NULL && cwd[0] == '/' ? cwd : "/";
+    static char cwd[LIMIT_PATH];
+    agent.cwd = syscall(SYS_getcwd, cwd, sizeof cwd) > 0 && cwd[0] == '/' ? cwd : "/";
 }
 
 /* Each connection is a descriptor, and each command some more. */
 static void raise_descriptors(void) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) < 0) return;
     agent.soft_open_files = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     prlimit(0, RLIMIT_NOFILE, &limit, NULL);
-    getrlimit(RLIMIT_NOFILE, &limit);
+    prlimit(0, RLIMIT_NOFILE, NULL, &limit);
     if (limit.rlim_cur / 2 < agent.max_connections) agent.max_connections = limit.rlim_cur / 2;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/keeper.h"
+#include "agent/syscalls.h"
 #include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
@@ -119,19 +120,21 @@ static void correct_tid(pid_t before) {
 }
 
 pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine_error *e) {
-    unsigned long flags =
-        CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PIDFD | SIGCHLD;
-    if (!testing_off("pid-namespace")) flags |= CLONE_NEWPID;
-    if (!testing_off("ipc-namespace")) flags |= CLONE_NEWIPC;
-    if (!c->host_network && !testing_off("net-namespace")) flags |= CLONE_NEWNET;
+    unsigned long flags = CLONE_PIDFD | SIGCHLD;
+    bool full = c->level == CONFINE_FULL;
+    if (full) flags |= CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    if (full && !testing_off("pid-namespace")) flags |= CLONE_NEWPID;
+    if (full && !testing_off("ipc-namespace")) flags |= CLONE_NEWIPC;
+    if (full && !c->host_network && !testing_off("net-namespace")) flags |= CLONE_NEWNET;
     /* The groups of root would stay with the sandbox, as groups that nothing maps. */
-    if (namespaces_outside() != geteuid() && syscall(SYS_setgroups, 0, NULL) != 0) {
+    if (full && namespaces_outside() != geteuid() && syscall(SYS_setgroups, 0, NULL) != 0) {
         namespaces_explain(e, "identity", errno, "dropping the groups of root");
         return -1;
     }
     long pid = syscall(SYS_clone, flags, NULL, pidfd, NULL, 0);
     if (pid == 0) correct_tid(keeper_pid());
-    if (pid < 0) namespaces_explain(e, "namespaces", errno, "making namespaces");
+    if (pid < 0 && full) namespaces_explain(e, "namespaces", errno, "making namespaces");
+    if (pid < 0 && !full) confine_fail(e, "life", errno, "", "fork: %s", strerror(errno));
     return (pid_t)pid;
 }
 
@@ -183,7 +186,7 @@ bool namespaces_network(const struct confine_config *c, struct confine_error *e)
     memset(&request, 0, sizeof request);
     strcpy(request.ifr_name, "lo");
     request.ifr_flags = IFF_UP;
-    cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    cleanup_fd int fd = sys_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC);
     if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0)
         return confine_fail(e, "network", errno, "", "bringing the loopback interface up: %s",
                             strerror(errno));

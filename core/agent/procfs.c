@@ -1,25 +1,25 @@
 #include "agent/procfs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/syscalls.h"
+#include "util/dir.h"
 #include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
 
 #define PF_KTHREAD 0x00200000UL /* in the flags of a kernel thread */
 
-static DIR *proc;
+static struct dir proc; /* stays open */
 static int spare[2] = {-1, -1};
 static bool short_of;
 
 static void take_spares(void) {
-    for (size_t i = 0; i < 2 && proc != NULL && !testing_off("spare-descriptors"); i++)
-        if (spare[i] < 0) spare[i] = (int)syscall(SYS_fcntl, dirfd(proc), F_DUPFD_CLOEXEC, 3);
+    for (size_t i = 0; i < 2 && proc.bytes != NULL && !testing_off("spare-descriptors"); i++)
+        if (spare[i] < 0) spare[i] = sys_fcntl(proc.fd, F_DUPFD_CLOEXEC, 3);
 }
 
 static bool give_spare(void) {
@@ -43,27 +43,27 @@ static bool again(int error) {
 }
 
 void procfs_init(void) {
-    if (proc == NULL) proc = opendir("/proc");
+    if (proc.bytes == NULL) dir_open_path(&proc, "/proc");
     take_spares();
 }
 
 bool procfs_list(void) {
     procfs_init();
-    if (proc == NULL) return false;
-    rewinddir(proc);
+    if (proc.bytes == NULL) return false;
+    dir_rewind(&proc);
     return true;
 }
 
 pid_t procfs_next(void) {
-    for (struct dirent *entry; (entry = readdir(proc)) != NULL;) {
+    for (const struct dir_entry *entry; (entry = dir_next(&proc)) != NULL;) {
         uint64_t pid;
-        if (text_u64(entry->d_name, strlen(entry->d_name), &pid)) return (pid_t)pid;
+        if (text_u64(entry->name, strlen(entry->name), &pid)) return (pid_t)pid;
     }
     return 0;
 }
 
 bool procfs_fell_short(void) {
-    bool was = short_of || proc == NULL;
+    bool was = short_of || proc.bytes == NULL;
     short_of = false;
     take_spares();
     return was;
@@ -71,11 +71,11 @@ bool procfs_fell_short(void) {
 
 static bool read_file(pid_t pid, const char *file, char *text, size_t size) {
     char path[48];
-    if (proc == NULL) return false;
+    if (proc.bytes == NULL) return false;
     text_format(path, sizeof path, "%d/%s", (int)pid, file);
     cleanup_fd int fd = -1;
     do
-        fd = openat(dirfd(proc), path, O_RDONLY | O_CLOEXEC);
+        fd = openat(proc.fd, path, O_RDONLY | O_CLOEXEC);
     while (fd < 0 && again(errno));
     if (fd < 0) return false;
     ssize_t len = read(fd, text, size - 1);

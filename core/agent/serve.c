@@ -6,12 +6,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/conn.h"
 #include "agent/loop.h"
+#include "agent/syscalls.h"
 #include "util/scope.h"
 
 #define BACKLOG        4096 /* the kernel lowers it to its own limit */
@@ -31,7 +31,7 @@ static void accept_again(struct timer *t) {
 static void on_listener(struct watch *w, uint32_t events) {
     (void)events;
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-        int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = sys_accept(w->fd, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             conn_open(fd);
             continue;
@@ -60,7 +60,7 @@ bool serve_listener(int fd) {
 }
 
 static int bound_socket(int family, int port) {
-    cleanup_fd int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    cleanup_fd int fd = sys_socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return -1;
     int on = 1, off = 0;
     struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};

@@ -49,7 +49,7 @@ void tree_init(void) {
     procfs_init();
     struct rlimit limit;
     uint64_t random;
-    if (getrlimit(RLIMIT_RTTIME, &limit) != 0 || getrandom(&random, sizeof random, 0) != sizeof random)
+    if (prlimit(0, RLIMIT_RTTIME, NULL, &limit) != 0 || getrandom(&random, sizeof random, 0) != sizeof random)
         return;
     own_limit = limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
     uint64_t top = own_limit < TAG_TOP ? own_limit : TAG_TOP;

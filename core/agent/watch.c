@@ -1,6 +1,5 @@
 #include "agent/watch.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "agent/loop.h"
 #include "agent/process.h"
 #include "util/clock.h"
+#include "util/dir.h"
 #include "util/scope.h"
 #include "util/sort.h"
 #include "util/testing.h"
@@ -100,16 +100,16 @@ static int by_number(const void *a, const void *b) {
 static size_t add_memfds(pid_t pid, uint64_t (*found)[2], size_t count) {
     char path[48], to[16];
     text_format(path, sizeof path, "/proc/%d/fd", (int)pid);
-    DIR *dir = opendir(path);
-    if (dir == NULL) return count;
-    for (struct dirent *d; count < MEMFDS_MOST && (d = readdir(dir)) != NULL;) {
+    struct dir dir;
+    if (!dir_open_path(&dir, path)) return count;
+    for (const struct dir_entry *d; count < MEMFDS_MOST && (d = dir_next(&dir)) != NULL;) {
         struct stat st;
-        ssize_t n = readlinkat(dirfd(dir), d->d_name, to, sizeof to);
-        if (n < 7 || strncmp(to, "/memfd:", 7) != 0 || fstatat(dirfd(dir), d->d_name, &st, 0) != 0) continue;
+        ssize_t n = readlinkat(dir.fd, d->name, to, sizeof to);
+        if (n < 7 || strncmp(to, "/memfd:", 7) != 0 || fstatat(dir.fd, d->name, &st, 0) != 0) continue;
         found[count][0] = (uint64_t)st.st_ino;
         found[count++][1] = (uint64_t)st.st_blocks * 512;
     }
-    closedir(dir);
+    dir_close(&dir);
     return count;
 }
 

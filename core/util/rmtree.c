@@ -1,6 +1,5 @@
 #include "util/rmtree.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/dir.h"
 #include "util/text.h"
 
 /* What is not empty below the second level moves up to the first under a name of its own; so no recursion is
@@ -17,16 +17,8 @@ struct lift {
     unsigned long number;
 };
 
-static bool is_dot(const char *name) {
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
-static DIR *open_dir(int at, const char *name) {
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) return NULL;
-    DIR *dir = fdopendir(fd);
-    if (dir == NULL) close(fd);
-    return dir;
+static bool open_dir(struct dir *d, int at, const char *name) {
+    return dir_open(d, openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 static bool remove_entry(int at, const char *name) {
@@ -59,17 +51,15 @@ static bool lift_entry(struct lift *l, int at, const char *name) {
 
 static bool empty_second(struct lift *l, const char *name) {
     unlock_dir(l->top, name);
-    DIR *dir = open_dir(l->top, name);
-    if (dir == NULL) return false;
+    struct dir dir;
+    if (!open_dir(&dir, l->top, name)) return false;
     bool ok = true;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        if (is_dot(e->d_name) || remove_entry(dirfd(dir), e->d_name)) continue;
-        unlock_dir(dirfd(dir), e->d_name);
-        ok = lift_entry(l, dirfd(dir), e->d_name) && ok;
+    for (const struct dir_entry *e; (e = dir_next(&dir)) != NULL;) {
+        if (remove_entry(dir.fd, e->name)) continue;
+        unlock_dir(dir.fd, e->name);
+        ok = lift_entry(l, dir.fd, e->name) && ok;
     }
-    int error = errno;
-    closedir(dir);
-    errno = error;
+    dir_close(&dir);
     return ok;
 }
 
@@ -77,21 +67,20 @@ bool rmtree_contents(int dir_fd) {
     struct lift l = {.top = dir_fd, .number = 0};
     (void)!fchmod(dir_fd, 0700);
     for (;;) {
-        DIR *dir = open_dir(dir_fd, ".");
-        if (dir == NULL) return false;
+        struct dir dir;
+        if (!open_dir(&dir, dir_fd, ".")) return false;
         size_t seen = 0, gone = 0;
         int error = 0;
-        for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-            if (is_dot(e->d_name)) continue;
+        for (const struct dir_entry *e; (e = dir_next(&dir)) != NULL;) {
             seen++;
-            if (remove_entry(dir_fd, e->d_name) ||
-                (empty_second(&l, e->d_name) && unlinkat(dir_fd, e->d_name, AT_REMOVEDIR) == 0)) {
+            if (remove_entry(dir_fd, e->name) ||
+                (empty_second(&l, e->name) && unlinkat(dir_fd, e->name, AT_REMOVEDIR) == 0)) {
                 gone++;
             } else {
                 error = errno;
             }
         }
-        closedir(dir);
+        dir_close(&dir);
         if (seen == 0) return true;
         if (gone == 0) {
             errno = error;
