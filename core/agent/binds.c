@@ -19,6 +19,7 @@
 #include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
+#include "util/whole.h"
 
 #define LIMIT_BINDS     64
 #define RESOLVE_IN_ROOT 0x10U
@@ -91,8 +92,7 @@ static int map_namespace(uid_t inside_uid, gid_t inside_gid, uid_t outside) {
     bool ok = true;
     for (int i = 0; i < 2 && ok; i++) {
         text_format(path, sizeof path, "/proc/%d/%s", (int)pid, names[i]);
-        cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-        ok = fd >= 0 && write(fd, map[i], strlen(map[i])) > 0;
+        ok = whole_put(path, map[i]);
     }
     text_format(path, sizeof path, "/proc/%d/ns/user", (int)pid);
     int fd = ok ? open(path, O_RDONLY | O_CLOEXEC) : -1;

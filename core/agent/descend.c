@@ -7,16 +7,13 @@
 #include <unistd.h>
 
 #include "util/dir.h"
-#include "util/scope.h"
 #include "util/text.h"
+#include "util/whole.h"
 
 static pid_t parent_of(int proc, const char *name) {
     char path[32], text[512];
     text_format(path, sizeof path, "%.20s/stat", name);
-    cleanup_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (n <= 0) return -1;
-    text[n] = '\0';
+    whole_read(proc, path, text, sizeof text);
     /* The name in parentheses may hold anything: the fields begin after the last of them. */
     const char *end = strrchr(text, ')');
     if (end == NULL || strlen(end) < 5) return -1;

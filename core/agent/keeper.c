@@ -18,9 +18,9 @@
 #include "agent/namespaces.h"
 #include "agent/syscalls.h"
 #include "util/clock.h"
-#include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
+#include "util/whole.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -43,19 +43,11 @@ bool keeper_bind(void) {
     return self.life < 0 || poll(&p, 1, 0) <= 0 || (p.revents & POLLHUP) == 0;
 }
 
-static void write_all(int fd, const char *data, size_t len) {
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno != EINTR) return;
-        if (n > 0) data += n, len -= (size_t)n;
-    }
-}
-
 static _Noreturn void fail(const struct confine_error *e) {
     struct buf line = BUF_INIT(KIB(4));
     signal(SIGPIPE, SIG_IGN);
     if (confine_error_json(e, &line) && buf_putc(&line, '\n'))
-        write_all(LOCAL_FD_STATUS, line.data, line.len);
+        whole_write(LOCAL_FD_STATUS, line.data, line.len);
     buf_free(&line);
     localdir_remove();
     _exit(1);
@@ -120,8 +112,7 @@ static pid_t make_child(const struct confine_config *c, int *pidfd, struct confi
 static void raise_oom_score(pid_t pid) {
     char path[64];
     text_format(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
-    cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) write_all(fd, OOM_SCORE, strlen(OOM_SCORE));
+    (void)whole_put(path, OOM_SCORE);
 }
 
 /* Until the client, the serving process or a signal says that it is over. */
@@ -198,7 +189,7 @@ void keeper_split(const struct confine_config *c, bool detached) {
             continue;
         fail(&e);
     }
-    write_all(go[1], "g", 1);
+    whole_write(go[1], "g", 1);
     /* What only the serving process may hold open, so that its end is seen at the other ends. */
     close(LOCAL_FD_ENDPOINT);
     close(LOCAL_FD_STATUS);

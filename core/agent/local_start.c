@@ -16,6 +16,7 @@
 #include "agent/syscalls.h"
 #include "agent/watch.h"
 #include "util/buf.h"
+#include "util/whole.h"
 #include "util/text.h"
 #include "wire/limits.h"
 #include "wire/names.h"
@@ -25,11 +26,7 @@
 
 static void write_status(struct buf *line) {
     buf_putc(line, '\n');
-    for (size_t at = 0; at < line->len;) {
-        ssize_t n = write(LOCAL_FD_STATUS, line->data + at, line->len - at);
-        if (n < 0 && errno != EINTR) break;
-        if (n > 0) at += (size_t)n;
-    }
+    whole_write(LOCAL_FD_STATUS, line->data, line->len);
     buf_free(line);
     close(LOCAL_FD_STATUS);
 }

@@ -15,6 +15,7 @@
 #include "agent/workers.h"
 #include "util/testing.h"
 #include "util/text.h"
+#include "util/whole.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -38,21 +39,12 @@ static const char help[] =
     "\n"
     "Example: SBX_TOKEN=secret SBX_PORT=49983 hfsandbox-agent\n";
 
-static bool say(int fd, const char *text, size_t len) {
-    while (len > 0) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno != EINTR) return false;
-        if (n > 0) text += n, len -= (size_t)n;
-    }
-    return true;
-}
-
 __attribute__((format(printf, 1, 0))) static void complain(const char *format, va_list args) {
     struct buf text = BUF_INIT(MIB(1));
     buf_puts(&text, "hfsandbox-agent: ");
     buf_vprintf(&text, format, args);
     buf_putc(&text, '\n');
-    say(STDERR_FILENO, text.data, text.len);
+    whole_write(STDERR_FILENO, text.data, text.len);
     buf_free(&text);
 }
 
@@ -149,8 +141,9 @@ static int serve(void) {
 int main(int argc, char **argv) {
     bool local = false, allow_no_auth = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--version") == 0) return !say(STDOUT_FILENO, version, sizeof version - 1);
-        if (strcmp(argv[i], "--help") == 0) return !say(STDOUT_FILENO, help, sizeof help - 1);
+        if (strcmp(argv[i], "--version") == 0)
+            return !whole_write(STDOUT_FILENO, version, sizeof version - 1);
+        if (strcmp(argv[i], "--help") == 0) return !whole_write(STDOUT_FILENO, help, sizeof help - 1);
         if (strcmp(argv[i], "--local") == 0) {
             local = true;
         } else if (strcmp(argv[i], "--allow-no-auth") == 0) {

@@ -18,6 +18,7 @@
 #include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
+#include "util/whole.h"
 
 #ifndef CLONE_NEWCGROUP
 #define CLONE_NEWCGROUP 0x02000000
@@ -36,18 +37,13 @@
 
 /* -1 when the setting does not exist here. */
 static long setting(const char *path) {
-    char text[32] = "";
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) return -1;
-    return (long)text_number(text);
+    char text[32];
+    return whole_read(AT_FDCWD, path, text, sizeof text) ? (long)text_number(text) : -1;
 }
 
 static bool seccomp_filtered(void) {
     char text[4096];
-    cleanup_fd int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (n <= 0) return false;
-    text[n] = '\0';
+    whole_read(AT_FDCWD, "/proc/self/status", text, sizeof text);
     const char *value = text_after(text, "\nSeccomp:");
     return value != NULL && text_number(value) == 2;
 }
@@ -86,10 +82,7 @@ bool namespaces_explain_proc(struct confine_error *e, int error) {
 /* Root of a container may have few ids; its root is an ordinary user then, seen from outside. */
 static bool have_id(const char *map, uint64_t id) {
     char text[4096];
-    cleanup_fd int fd = open(map, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (n <= 0) return false;
-    text[n] = '\0';
+    whole_read(AT_FDCWD, map, text, sizeof text);
     uint64_t first, outside, count;
     for (const char *at = text; text_take(&at, &first) && text_take(&at, &outside) && text_take(&at, &count);)
         if (id >= first && id - first < count) return true;
@@ -141,8 +134,7 @@ pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine
 static bool write_proc(pid_t pid, const char *name, const char *text) {
     char path[64];
     text_format(path, sizeof path, "/proc/%d/%s", (int)pid, name);
-    cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-    return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    return whole_put(path, text);
 }
 
 bool namespaces_map(pid_t child, struct confine_error *e) {

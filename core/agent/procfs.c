@@ -7,9 +7,9 @@
 
 #include "agent/syscalls.h"
 #include "util/dir.h"
-#include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
+#include "util/whole.h"
 
 #define PF_KTHREAD 0x00200000UL /* in the flags of a kernel thread */
 
@@ -73,15 +73,10 @@ static bool read_file(pid_t pid, const char *file, char *text, size_t size) {
     char path[48];
     if (proc.bytes == NULL) return false;
     text_format(path, sizeof path, "%d/%s", (int)pid, file);
-    cleanup_fd int fd = -1;
     do
-        fd = openat(proc.fd, path, O_RDONLY | O_CLOEXEC);
-    while (fd < 0 && again(errno));
-    if (fd < 0) return false;
-    ssize_t len = read(fd, text, size - 1);
-    if (len <= 0) return false;
-    text[len] = '\0';
-    return true;
+        errno = 0;
+    while (!whole_read(proc.fd, path, text, size) && again(errno));
+    return text[0] != '\0';
 }
 
 bool procfs_stat(pid_t pid, struct procfs_stat *out) {

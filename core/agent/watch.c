@@ -22,6 +22,7 @@
 #include "util/sort.h"
 #include "util/testing.h"
 #include "util/text.h"
+#include "util/whole.h"
 #include "wire/limits.h"
 
 #define SLOW_LOOK                                                                                            \
@@ -46,13 +47,10 @@ static uint64_t fine_below; /* an upper bound below this cannot be over the limi
 static pid_t victim;
 static int64_t victim_at;
 
-static ssize_t read_proc(pid_t pid, const char *file, char *text, size_t room) {
+static bool read_proc(pid_t pid, const char *file, char *text, size_t room) {
     char path[48];
     text_format(path, sizeof path, "/proc/%d/%s", (int)pid, file);
-    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, room - 1);
-    if (n >= 0) text[n] = '\0';
-    return n;
+    return whole_read(AT_FDCWD, path, text, room);
 }
 
 /* The number in column `index` of a line of columns; 0 when there is none. */
@@ -66,7 +64,7 @@ static uint64_t number_at(const char *line, int index) {
 
 static uint64_t resident(pid_t pid) {
     char text[128];
-    return read_proc(pid, "statm", text, sizeof text) > 0 ? number_at(text, 1) * page : 0;
+    return read_proc(pid, "statm", text, sizeof text) ? number_at(text, 1) * page : 0;
 }
 
 static uint64_t field(const char *text, const char *name) {
@@ -78,7 +76,7 @@ static uint64_t field(const char *text, const char *name) {
 static void add_exact(struct usage *u, pid_t pid) {
     char text[2048];
     uint64_t own, shared = 0;
-    if (read_proc(pid, "smaps_rollup", text, sizeof text) > 0) {
+    if (read_proc(pid, "smaps_rollup", text, sizeof text)) {
         own = field(text, "\nPss_Anon:") + field(text, "\nSwapPss:");
         shared = field(text, "\nPss_Shmem:");
     } else {
