@@ -19,7 +19,7 @@ void lock_drop(struct lock *l);
 /* Gives the lock away until there is news, or for no reason: look again at what was waited for. */
 void lock_wait(struct lock *l, struct news *n);
 
-/* Wakes one that waits. The caller holds the lock. */
+/* Wakes one that waits. The news themselves came under the lock, which need not be held any more. */
 void lock_tell(struct news *n);
 
 #endif

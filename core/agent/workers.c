@@ -56,17 +56,17 @@ static struct job *queue_pop(struct job_queue *q) {
     return j;
 }
 
-/* Called with the lock held. One wake-up serves all jobs that finish until the loop looks. */
+/* Called with the lock held, as it returns; whom it wakes does not have to wait for the lock. One wake-up
+   serves all jobs that finish until the loop looks. */
 static void finish(struct job *j) {
     bool wake = workers.finished.first == NULL;
     queue_push(&workers.finished, j);
-    if (wake) {
-        uint64_t one = 1;
-        ssize_t written;
-        do
-            written = write(workers.wake, &one, sizeof one);
-        while (written < 0 && errno == EINTR);
-    }
+    if (!wake) return;
+    lock_drop(&workers.lock);
+    uint64_t one = 1;
+    while (write(workers.wake, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    lock_take(&workers.lock);
 }
 
 static void *worker(void *unused) {
@@ -133,8 +133,8 @@ void workers_submit(struct job *j) {
     lock_take(&workers.lock);
     queue_push(&workers.waiting, j);
     bool busy = workers.waiting.count > workers.idle;
-    if (!busy) lock_tell(&workers.more);
     lock_drop(&workers.lock);
+    if (!busy) lock_tell(&workers.more);
     if (busy && workers.threads < WORKERS && !testing_off("workers") && start_thread()) workers.threads++;
     if (workers.threads > 0) return;
 
