@@ -2,7 +2,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/types.h>
 #include <time.h>
+#include <unistd.h>
 
 static bool pending(void) {
     sigset_t set;
@@ -27,4 +31,20 @@ void sigpipe_restore(struct sigpipe_guard *guard) {
             continue;
     }
     pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
+}
+
+/* Not a mutex: after fork nobody holds what the parent held. */
+static _Atomic pid_t turn;
+
+void sigpipe_turn_begin(void) {
+    pid_t own = getpid(), holder = 0;
+    while (!atomic_compare_exchange_weak(&turn, &holder, own)) {
+        if (holder != own) continue;
+        holder = 0;
+        sched_yield();
+    }
+}
+
+void sigpipe_turn_end(void) {
+    atomic_store(&turn, 0);
 }

@@ -15,4 +15,9 @@ struct sigpipe_guard {
 void sigpipe_block(struct sigpipe_guard *guard);
 void sigpipe_restore(struct sigpipe_guard *guard);
 
+/* libcurl from 8.13 on ignores SIGPIPE for the moment in which it closes what a share holds, whatever its
+   handles say. One thread at a time puts back what was there before. */
+void sigpipe_turn_begin(void);
+void sigpipe_turn_end(void);
+
 #endif

@@ -123,9 +123,25 @@ static void reap_finished(struct transport *transport) {
     }
 }
 
+/* New connections to attached agents. */
+static void hand_over(struct transport *transport) {
+    char name[HANDOVER_NAME];
+    int fd;
+    while ((fd = handover_accept(&transport->handover, name)) >= 0) {
+        struct transfer *t = transport->transfers;
+        while (t != NULL && (t->handover[0] == '\0' || memcmp(t->handover, name, sizeof name) != 0))
+            t = t->next;
+        handover_pass(t != NULL ? t->spec.endpoint->control_fd : -1, fd);
+        if (t != NULL) t->handover[0] = '\0';
+    }
+    transport->connecting = false;
+    for (struct transfer *t = transport->transfers; t != NULL && !transport->connecting; t = t->next)
+        transport->connecting = t->handover[0] != '\0';
+}
+
 void transfer_step_settle(void *ctx) {
     struct transport *transport = ctx;
-    if (transport->connecting) transport_hand_over(transport);
+    if (transport->connecting) hand_over(transport);
     reap_finished(transport);
     while (transport->again) {
         run_deferred(transport);

@@ -29,6 +29,12 @@ struct transport_pool {
     size_t users; /* the endpoint and the transfers over it */
 };
 
+static void share_close(CURLSH *share) {
+    sigpipe_turn_begin();
+    curl_share_cleanup(share);
+    sigpipe_turn_end();
+}
+
 static struct transport_pool *pool_new(void) {
     struct transport_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL) return NULL;
@@ -37,14 +43,14 @@ static struct transport_pool *pool_new(void) {
     if (pool->share != NULL &&
         curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
         return pool;
-    if (pool->share != NULL) curl_share_cleanup(pool->share);
+    if (pool->share != NULL) share_close(pool->share);
     free(pool);
     return NULL;
 }
 
 void transport_pool_leave(struct transport_pool *pool) {
     if (pool == NULL || --pool->users > 0) return;
-    curl_share_cleanup(pool->share);
+    share_close(pool->share);
     free(pool);
 }
 
@@ -244,16 +250,10 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     t->pool = endpoint->pool;
     t->pool->users++;
     if (curl_easy_setopt(t->easy, CURLOPT_SHARE, t->pool->share) != CURLE_OK) return false;
-    char url[8192];
-    int len = snprintf(url, sizeof url, "%s%s", endpoint->url, spec->target);
-    char *longer = NULL;
-    if (len >= (int)sizeof url) {
-        longer = malloc((size_t)len + 1);
-        if (longer == NULL) return false;
-        snprintf(longer, (size_t)len + 1, "%s%s", endpoint->url, spec->target);
-    }
-    CURLcode failed = curl_easy_setopt(t->easy, CURLOPT_URL, longer != NULL ? longer : url);
-    free(longer);
+    char *url;
+    if (asprintf(&url, "%s%s", endpoint->url, spec->target) < 0) return false;
+    CURLcode failed = curl_easy_setopt(t->easy, CURLOPT_URL, url);
+    free(url);
     bool local = endpoint_is_local(endpoint);
     if (!failed) failed = curl_easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, endpoint->path);
     if (!failed) failed = curl_easy_setopt(t->easy, CURLOPT_PROXY, local ? "" : NULL);
@@ -373,21 +373,6 @@ struct transfer *transport_finished(struct transport *transport, struct transpor
     return NULL;
 }
 
-void transport_hand_over(struct transport *transport) {
-    char name[HANDOVER_NAME];
-    int fd;
-    while ((fd = handover_accept(&transport->handover, name)) >= 0) {
-        struct transfer *t = transport->transfers;
-        while (t != NULL && (t->handover[0] == '\0' || memcmp(t->handover, name, sizeof name) != 0))
-            t = t->next;
-        handover_pass(t != NULL ? t->spec.endpoint->control_fd : -1, fd);
-        if (t != NULL) t->handover[0] = '\0';
-    }
-    transport->connecting = false;
-    for (struct transfer *t = transport->transfers; t != NULL && !transport->connecting; t = t->next)
-        transport->connecting = t->handover[0] != '\0';
-}
-
 static void pump(struct transport *transport, curl_socket_t fd, int events) {
     int running;
     struct sigpipe_guard guard;
@@ -408,12 +393,28 @@ static void init_curl(void) {
     curl_usable = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
+/* A multi handle that is cleaned up ignores SIGPIPE meanwhile, unless the handle that was added to it last
+   said NOSIGNAL; and only handles without a share count. Two threads at that would leave it ignored. */
+static bool introduce(struct transport *transport) {
+    if (testing_off("nosignal-multi")) return true;
+    CURL *easy = new_handle();
+    if (easy == NULL) return false;
+    if (curl_multi_add_handle(transport->multi, easy) == CURLM_OK &&
+        curl_multi_remove_handle(transport->multi, easy) == CURLM_OK) {
+        transport->pool[transport->pooled++] = easy;
+        return true;
+    }
+    curl_easy_cleanup(easy);
+    return false;
+}
+
 struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_curl);
     struct transport *transport = calloc(1, sizeof *transport);
     if (transport != NULL) transport->multi = curl_usable ? curl_multi_init() : NULL;
-    if (transport == NULL || transport->multi == NULL) {
+    if (transport == NULL || transport->multi == NULL || !introduce(transport)) {
+        if (transport != NULL) curl_multi_cleanup(transport->multi);
         free(transport);
         error_memory(err);
         return NULL;

@@ -70,6 +70,5 @@ void transport_drop(struct transfer *t); /* takes it back, releases what it has 
 void transport_unpause(struct transfer *t);
 struct transfer *transport_finished(struct transport *transport,
                                     struct transport_result *out); /* NULL: none */
-void transport_hand_over(struct transport *transport);             /* new connections to attached agents */
 
 #endif
