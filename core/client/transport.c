@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "client/sigpipe.h"
 #include "client/transfer_step.h"
+#include "client/wakeup.h"
 #include "util/clock.h"
 #include "util/testing.h"
 
@@ -393,19 +394,24 @@ static void init_curl(void) {
     curl_usable = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
+static void wake(void *multi) {
+    curl_multi_wakeup(multi);
+}
+
+static void calm(void *multi) {
+    curl_multi_poll(multi, NULL, 0, 0, NULL);
+}
+
 /* A multi handle that is cleaned up ignores SIGPIPE meanwhile, unless the handle that was added to it last
    said NOSIGNAL; and only handles without a share count. Two threads at that would leave it ignored. */
 static bool introduce(struct transport *transport) {
     if (testing_off("nosignal-multi")) return true;
     CURL *easy = new_handle();
-    if (easy == NULL) return false;
-    if (curl_multi_add_handle(transport->multi, easy) == CURLM_OK &&
-        curl_multi_remove_handle(transport->multi, easy) == CURLM_OK) {
-        transport->pool[transport->pooled++] = easy;
-        return true;
-    }
-    curl_easy_cleanup(easy);
-    return false;
+    bool ok = easy != NULL && curl_multi_add_handle(transport->multi, easy) == CURLM_OK &&
+              curl_multi_remove_handle(transport->multi, easy) == CURLM_OK;
+    if (ok) transport->pool[transport->pooled++] = easy;
+    if (!ok) curl_easy_cleanup(easy);
+    return ok;
 }
 
 struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
@@ -419,6 +425,7 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
         error_memory(err);
         return NULL;
     }
+    if (!testing_off("wakeup-seal")) wakeup_seal(&(struct wakeup){wake, calm, transport->multi});
     transport->client = client;
     handover_init(&transport->handover);
     transport->timer = (struct io_timer){.fire = timer_fired, .ctx = transport};
