@@ -92,7 +92,10 @@ def changes(shim, **env):
 
 
 def test_no_signal_disposition_is_touched(shim):
-    assert changes(shim) == ["0", "True"]
+    changed, as_before = changes(shim)
+    assert as_before == "True"
+    if libcurl() < (8, 13):        # see core/client/sigpipe.h
+        assert changed == "0"
 
 
 def test_control_with_cleanups_that_ignore_sigpipe(shim):
