@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/farewell.h"
 #include "client/provider.h"
 #include "client/transport.h"
 #include "util/text.h"
@@ -140,5 +141,8 @@ sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, s
 
 void sbx_client_free(sbx_client *client) {
     if (client == NULL || !client_is_ours(client)) return;
+    client_lock(client);
+    farewell_wait(client);
+    client_unlock(client);
     client_release(client);
 }

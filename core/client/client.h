@@ -24,6 +24,8 @@ struct sbx_client {
     char key_name[33]; /* of client keys: "<key_name>.<number>" */
     uint64_t key_last;
     struct sbx_sandbox *sandboxes; /* those with a handle, a process or an op */
+    size_t farewells;              /* under way */
+    struct io_waiter *parting;     /* sbx_client_free waits for them */
 };
 
 /* NULL, or inherited over fork: fills err. Takes no lock. */

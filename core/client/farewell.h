@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct buf;
+struct sbx_client;
 struct sbx_sandbox;
 struct stream;
 
@@ -17,5 +18,9 @@ void farewell_stream(struct sbx_sandbox *sandbox, struct stream *stream);
 /* A background start was broken off before its reply: with a peer that honours keys, asks again with the same
    key, which starts nothing new if it was started, and kills it. body is taken over. */
 void farewell_start(struct sbx_sandbox *sandbox, const char *key, struct buf *body);
+
+/* Lets those under way come to their end, for a bounded time. A program that ends normally does the same for
+   those of all its clients. */
+void farewell_wait(struct sbx_client *client);
 
 #endif
