@@ -3,12 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct output_block *new_block(struct output_queue *queue, size_t len) {
+/* Room for what may follow: as much as the stream seems to be worth, so that one that alternates with the
+   other by single bytes does not take a large block for each. */
+static size_t capacity(const struct output_block *before, size_t len) {
+    size_t cap = before != NULL ? before->cap * 4 : len * 4;
+    if (cap < len * 4) cap = len * 4;
+    if (cap < OUTPUT_BLOCK_SMALL) cap = OUTPUT_BLOCK_SMALL;
+    if (cap > OUTPUT_BLOCK_SIZE) cap = OUTPUT_BLOCK_SIZE;
+    return cap < len ? len : cap;
+}
+
+/* before: the block that this one goes on from; NULL = none */
+static struct output_block *new_block(struct output_queue *queue, const struct output_block *before,
+                                      size_t len) {
+    size_t cap = capacity(before, len);
     struct output_block *block = queue->spare;
-    if (block != NULL && block->cap >= len) {
+    if (block != NULL && block->cap == cap) {
         queue->spare = NULL;
     } else {
-        size_t cap = len > OUTPUT_BLOCK_SIZE ? len : len > 4096 ? OUTPUT_BLOCK_SIZE : 4096;
         block = malloc(sizeof *block + cap);
         if (block == NULL) return NULL;
         block->cap = cap;
@@ -19,6 +31,10 @@ static struct output_block *new_block(struct output_queue *queue, size_t len) {
     return block;
 }
 
+static size_t weight(const struct output_block *block) {
+    return sizeof *block + block->cap;
+}
+
 static void append(struct output_queue *queue, struct output_block *block) {
     if (queue->last != NULL) {
         queue->last->next = block;
@@ -26,15 +42,16 @@ static void append(struct output_queue *queue, struct output_block *block) {
         queue->first = block;
     }
     queue->last = block;
+    queue->bytes += weight(block);
 }
 
 bool output_queue_put(struct output_queue *queue, const struct stream_event *event) {
     struct output_block *last = queue->last;
     bool gap = event->kind == STREAM_GAP;
-    bool joins = !gap && last != NULL && last->dropped == 0 && last->stream == event->stream &&
-                 last->offset + last->len == event->offset && last->cap - last->len >= event->len;
-    if (!joins) {
-        last = new_block(queue, gap ? 0 : event->len);
+    bool follows = !gap && last != NULL && last->dropped == 0 && last->stream == event->stream &&
+                   last->offset + last->len == event->offset;
+    if (!follows || last->cap - last->len < event->len) {
+        last = new_block(queue, follows ? last : NULL, gap ? 0 : event->len);
         if (last == NULL) return false;
         last->stream = event->stream;
         last->offset = event->offset;
@@ -44,7 +61,6 @@ bool output_queue_put(struct output_queue *queue, const struct stream_event *eve
     if (gap) return true;
     memcpy(last->data + last->len, event->data, event->len);
     last->len += event->len;
-    queue->bytes += event->len;
     return true;
 }
 
@@ -53,7 +69,7 @@ struct output_block *output_queue_take(struct output_queue *queue) {
     if (block == NULL) return NULL;
     queue->first = block->next;
     if (queue->first == NULL) queue->last = NULL;
-    queue->bytes -= block->len;
+    queue->bytes -= weight(block);
     return block;
 }
 

@@ -4,7 +4,8 @@
 
 #include "client/stream_event.h"
 
-#define OUTPUT_BLOCK_SIZE (64 * 1024)
+#define OUTPUT_BLOCK_SIZE  (64 * 1024)
+#define OUTPUT_BLOCK_SMALL 256
 
 struct output_block {
     struct output_block *next;
@@ -19,7 +20,7 @@ struct output_queue {
     struct output_block *first, *last;
     struct output_block *lent;  /* given to the reader until its next call */
     struct output_block *spare; /* one for reuse */
-    size_t bytes;
+    size_t bytes;               /* of memory that the queued blocks take */
 };
 
 bool output_queue_put(struct output_queue *queue, const struct stream_event *event); /* false: no memory */

@@ -208,3 +208,42 @@ with sbx.Client() as client, client.connect_endpoint(sys.argv[1], "secret") as b
 """, peer.url).stdout.split("\n")
         assert out[:3] == ["ERROR_PROTOCOL 307"] * 3
         assert other.requests == []
+
+
+def test_a_command_that_alternates_between_its_streams_is_held_back():
+    """Each change of stream costs the client more memory than the byte that comes with it: it is memory that counts."""
+    sent = []
+
+    def peer(request):
+        if request.target == "/health":
+            return health()
+        if request.method == "DELETE":
+            return reply({"killed": True})
+        if request.json["cmd"] != "alternate":
+            return [stream_head() + frame(1, {"pid": 8, "id": "p-8"}), 30]
+        return Sending()
+
+    class Sending(list):
+        def __iter__(self):
+            yield stream_head() + frame(1, {"pid": 7, "id": "p-7"})
+            for at in range(0, 250_000, 100):
+                sent.append(at)
+                yield b"".join(frame(2, b"a", at + i) + frame(3, b"b", at + i) for i in range(100))
+
+    with FakeAgent(peer) as fake:
+        sbx.script("""
+import sys, sbx
+client = sbx.Client()
+box = client.connect_endpoint(sys.argv[1])
+process = box.start("alternate")
+try:
+    box.run("drives meanwhile", call_timeout_ms=4000)
+except sbx.Error as error:
+    assert error.name == "ERROR_TIMEOUT"
+for at in range(3000):
+    event, data = process.next()
+    assert (event.type, event.offset, data) == ((1, at // 2, b"a"), (2, at // 2, b"b"))[at % 2], at
+import os
+os._exit(0)
+""", fake.url)
+        assert 0 < sent[-1] < 200_000, sent[-1]
