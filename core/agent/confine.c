@@ -16,7 +16,6 @@
 #include "agent/namespaces.h"
 #include "agent/privileges.h"
 #include "agent/rawcall.h"
-#include "agent/rawcall.h"
 #include "agent/root.h"
 #include "agent/seccomp.h"
 #include "util/testing.h"
@@ -102,7 +101,7 @@ static bool apply_scope(const struct confine_config *c, struct confine_error *e)
 }
 
 static bool apply_seccomp(const struct confine_config *c, struct confine_error *e) {
-    const struct seccomp_options o = {.no_unix = c->level == CONFINE_LANDLOCK,
+    const struct seccomp_options o = {.shared = c->level == CONFINE_LANDLOCK,
                                       .no_network = c->level == CONFINE_LANDLOCK && !c->host_network,
                                       .no_suid = c->level == CONFINE_LANDLOCK || binds_writable(c)};
     return seccomp_apply(&o, e);
@@ -172,7 +171,7 @@ bool confine_apply(const struct confine_config *c, struct confine_error *e) {
     return true;
 }
 
-RAWCALL_CHILD RAWCALL_CHILD int confine_child(void) {
+RAWCALL_CHILD int confine_child(void) {
     return state.local ? limits_child() : 0;
 }
 

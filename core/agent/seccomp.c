@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -43,7 +44,10 @@ enum later {
     NR_QUOTACTL_FD = 443,
     NR_MEMFD_SECRET = 447,
     NR_FCHMODAT2 = 452,
+    NR_SETXATTRAT = 463,
+    NR_REMOVEXATTRAT = 466,
     NR_OPEN_TREE_ATTR = 467,
+    NR_FILE_SETATTR = 469,
 };
 
 /* Refused altogether. What needs a capability is refused by the kernel already; here so that a fault there
@@ -114,6 +118,32 @@ static const unsigned refused[] = {
 #endif
 };
 
+/* Memory and queues that no limit of a process counts, as if this kernel did not have them: programs then use
+   files in /dev/shm or below TMPDIR, which the disk's size bounds, and ordinary input and output. */
+static const unsigned absent[] = {
+    NAME(memfd_create),
+    NAME(io_setup),
+};
+
+/* Without namespaces: the host's System V and POSIX IPC, and what Landlock lets pass of the files of the same
+   user. Programs that copy owners and attributes go on without. */
+static const unsigned shared_ipc[] = {
+    NAME(shmget), NAME(shmat),  NAME(shmctl), NAME(shmdt),  NAME(semget), NAME(semop),   NAME(semtimedop),
+    NAME(semctl), NAME(msgget), NAME(msgsnd), NAME(msgrcv), NAME(msgctl), NAME(mq_open), NAME(mq_unlink),
+};
+static const unsigned shared_owners[] = {
+    NAME(fchown),
+    NAME(fchownat),
+#ifdef SYS_chown
+    NAME(chown),
+    NAME(lchown),
+#endif
+};
+static const unsigned shared_attributes[] = {
+    NAME(setxattr),     NAME(lsetxattr), NAME(fsetxattr),  NAME(removexattr), NAME(lremovexattr),
+    NAME(fremovexattr), NR_SETXATTRAT,   NR_REMOVEXATTRAT, NR_FILE_SETATTR,
+};
+
 struct program {
     struct sock_filter *out;
     size_t len, room;
@@ -167,6 +197,14 @@ static void by_value(struct program *p, unsigned nr, unsigned argument, uint32_t
     answer(p, listed);
 }
 
+#define REFUSE_ALL(p, calls, error) refuse_all(p, calls, sizeof calls / sizeof *calls, error)
+static void refuse_all(struct program *p, const unsigned *calls, size_t count, int error) {
+    for (size_t i = 0; i < count; i++) {
+        add(p, BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
+        answer(p, refuse_with(error));
+    }
+}
+
 static void check_architecture(struct program *p) {
     if (testing_off("seccomp-arch")) return;
     load(p, offsetof(struct seccomp_data, arch));
@@ -202,7 +240,7 @@ static void check_sockets(struct program *p, const struct seccomp_options *o) {
     if (testing_off("seccomp-sockets")) return;
     uint32_t pair = AF_UNIX;
     by_value(p, SYS_socketpair, 0, ~0U, &pair, 1, SECCOMP_RET_ALLOW, refuse_with(EAFNOSUPPORT));
-    if (!o->no_unix) families[count++] = AF_UNIX;
+    if (!o->shared) families[count++] = AF_UNIX;
     if (!o->no_network) families[count++] = AF_INET;
     if (!o->no_network) families[count++] = AF_INET6;
     add(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, (uint8_t)(count + 6));
@@ -235,6 +273,46 @@ static void check_files(struct program *p, const struct seccomp_options *o) {
 #endif
 }
 
+/* For call nr: allowed when the argument is 0, the caller itself, and the first argument does not mean all
+   processes of a user. */
+static void only_itself(struct program *p, unsigned nr, unsigned argument, uint32_t whole_user) {
+    add(p, BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 6);
+    load_argument(p, 0);
+    add(p, BPF_JMP | BPF_JEQ | BPF_K, whole_user, 2, 0);
+    load_argument(p, argument);
+    add(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+    answer(p, refuse_with(EPERM));
+    answer(p, SECCOMP_RET_ALLOW);
+}
+
+/* The agent, and without a pid namespace the host's programs, are processes of the same user: the kernel
+   would let a command change their limits and their share of the processor. */
+static void check_others(struct program *p, const struct seccomp_options *o) {
+    static const uint32_t agent[] = {1};
+    if (testing_off("seccomp-others")) return;
+    /* New limits, a pointer, for another process. */
+    add(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_prlimit64, 0, 8);
+    load_argument(p, 0);
+    add(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 5, 0);
+    load_argument(p, 2);
+    add(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2);
+    load(p, offsetof(struct seccomp_data, args) + 2 * sizeof(uint64_t) + sizeof(uint32_t));
+    add(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+    answer(p, refuse_with(EPERM));
+    answer(p, SECCOMP_RET_ALLOW);
+    only_itself(p, SYS_setpriority, 1, PRIO_USER);
+    only_itself(p, SYS_ioprio_set, 1, 3 /* IOPRIO_WHO_USER */);
+    only_itself(p, SYS_sched_setscheduler, 0, ~0U);
+    only_itself(p, SYS_sched_setparam, 0, ~0U);
+    only_itself(p, SYS_sched_setattr, 0, ~0U);
+    /* Thread libraries set it for threads by their numbers, which are in sight of nobody else in a pid
+     * namespace. */
+    if (o->shared)
+        only_itself(p, SYS_sched_setaffinity, 0, ~0U);
+    else
+        by_value(p, SYS_sched_setaffinity, 0, ~0U, agent, 1, refuse_with(EPERM), SECCOMP_RET_ALLOW);
+}
+
 size_t seccomp_build(const struct seccomp_options *o, struct sock_filter *out, size_t room) {
     /* PER_LINUX, the same without address randomisation (debuggers), and the question what it is. */
     static const uint32_t personalities[] = {0, 0x0040000, 0xFFFFFFFF};
@@ -245,11 +323,15 @@ size_t seccomp_build(const struct seccomp_options *o, struct sock_filter *out, s
     check_terminal(&p);
     check_sockets(&p, o);
     check_files(&p, o);
+    check_others(&p, o);
     if (!testing_off("seccomp-calls"))
         by_value(&p, SYS_personality, 0, ~0U, personalities, 3, SECCOMP_RET_ALLOW, refuse_with(EPERM));
-    for (size_t i = 0; i < sizeof refused / sizeof *refused && !testing_off("seccomp-calls"); i++) {
-        add(&p, BPF_JMP | BPF_JEQ | BPF_K, refused[i], 0, 1);
-        answer(&p, refuse_with(EPERM));
+    if (!testing_off("seccomp-calls")) REFUSE_ALL(&p, refused, EPERM);
+    if (!testing_off("seccomp-absent")) REFUSE_ALL(&p, absent, ENOSYS);
+    if (o->shared && !testing_off("seccomp-shared")) {
+        REFUSE_ALL(&p, shared_ipc, ENOSYS);
+        REFUSE_ALL(&p, shared_owners, EPERM);
+        REFUSE_ALL(&p, shared_attributes, ENOTSUP);
     }
     answer(&p, SECCOMP_RET_ALLOW);
     return p.len <= room ? p.len : 0;

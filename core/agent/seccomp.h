@@ -11,7 +11,8 @@
 #define SECCOMP_PROGRAM_MAX 512
 
 struct seccomp_options {
-    bool no_unix; /* no new Unix sockets but pairs: without an own file system the host's would be in reach */
+    bool shared; /* no namespaces: the host's Unix sockets, IPC and processes, and the files of the same user
+                    would be in reach */
     bool no_network; /* no sockets of the internet: without an own network namespace */
     bool no_suid;    /* no set-uid and set-gid bits: files of the host can be written */
 };

@@ -4,6 +4,7 @@ protections against it are switched off, which shows that the attack works and t
 As root and as an ordinary user where this runs as root; else as the user who runs it.
 """
 import os
+import subprocess
 
 import pytest
 from attacks import Host, attack
@@ -15,7 +16,8 @@ USERS = [None, USER] if ROOT else [None]
 # Commands with every capability; the agent refuses to hide its memory from such.
 CAPABLE = "capability-drop,agent-memory"
 
-# (attack, the protections that stop it); more words: only=root|user, control=<level>: the attack works at that weaker level instead
+# (attack, the protections that stop it, of which user). "landlock:..." where the user namespace itself is among them, which level full
+# cannot be without: the attack works at level landlock without those.
 FULL = [
     # files and processes of the host
     ("read {secret}", "root,landlock"),
@@ -24,7 +26,9 @@ FULL = [
     ("write {drop}/new", "root,landlock"),
     ("read /proc/{victim}/cmdline", "root,landlock"),
     ("signal {victim}", "uid,pid-namespace,root,landlock"),
-    ("trace {victim}", "none"),
+    ("read /proc/1/root/etc/hostname", "dumpable"),
+    ("trace {victim}", "landlock:landlock", "user"),
+    ("trace {victim}", "landlock:landlock,identity,capabilities,agent-memory", "root"),
     ("rewrite /proc/sys/vm/overcommit_memory", "uid,proc-masks", "root"),
     # IPC and network
     ("read-key {key}", "keys,seccomp-calls"),
@@ -47,9 +51,9 @@ FULL = [
     ("setns /proc/self/ns/uts", CAPABLE + ",seccomp-calls"),
     ("clone-32bit", "seccomp-arch"),
     # devices and set-uid
-    ("mknod /tmp/device", "none", "root"),
+    ("mknod /tmp/device", "landlock:landlock,uid,capability-drop,agent-memory,identity,seccomp-mknod", "root"),
     ("read {tools}/device", "bind-nodev", "root-host"),
-    ("/tools/suid euid", "none", "root-host"),
+    ("/tools/suid euid", "landlock:no-new-privileges,landlock,seccomp", "user-of-root"),
     # terminal injection, also with bits that the kernel does not look at
     ("inject 0x5412", "seccomp-terminal"),
     ("inject 0x100005412", "seccomp-terminal"),
@@ -58,7 +62,14 @@ FULL = [
     ("read /proc/1/environ", "dumpable"),
     ("read-memory 1", "dumpable,seccomp-calls"),
     ("steal-descriptor 1", "dumpable,seccomp-calls"),
+    ("limit-other 1", "seccomp-others"),
+    ("renice 1", "seccomp-others"),
+    ("reschedule 1", "seccomp-others"),
+    ("affinity 1", "seccomp-others"),
     # the kernel's surface
+    ("memfd", "seccomp-absent"),
+    ("aio", "seccomp-absent"),
+    ("x32", "seccomp-arch", "x32"),
     ("io-uring", "seccomp-calls"),
     ("userfaultfd", "seccomp-calls"),
     ("personality 0x0400000", "seccomp-calls"),
@@ -71,6 +82,16 @@ LANDLOCK = [
     ("signal {victim}", "landlock", "user"),
     ("trace {victim}", "landlock", "user"),
     ("read /proc/{victim}/environ", "landlock", "user"),
+    ("limit-other {victim}", "seccomp-others", "user"),
+    ("renice {victim}", "seccomp-others", "user"),
+    ("reschedule {victim}", "seccomp-others", "user"),
+    ("affinity {victim}", "seccomp-others", "user"),
+    ("change-owner {drop}", "seccomp-shared", "user-of-root"),
+    ("set-attribute {drop}", "seccomp-shared", "user-of-root"),
+    ("attach-segment {ipc}", "seccomp-shared"),
+    ("ipc", "seccomp-shared"),
+    ("memfd", "seccomp-absent"),
+    ("aio", "seccomp-absent"),
     ("read-key {key}", "keys,seccomp-calls"),
     ("connect-abstract {abstract}", "scope,seccomp-sockets"),
     ("connect-path {secrets}/socket", "seccomp-sockets"),
@@ -105,16 +126,17 @@ def landlocked(host):
 
 def applies(host, rule):
     as_root = ROOT and host.user is None
-    if rule == "root" and not as_root or rule == "user" and as_root or rule == "root-host" and not ROOT:
+    wrong = {"root": not as_root, "user": as_root, "root-host": not ROOT, "user-of-root": not ROOT or as_root}
+    if wrong.get(rule):
         pytest.skip("does not concern this user")
+    if rule == "x32" and subprocess.run([host.program, "x32"], stdout=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("this kernel has no x32 calls, which could be refused")
 
 
 def control(host, words, off, level):
     """The same attack where nothing stops it."""
-    if off == "none":
-        if words.startswith("/tools/suid") and host.user is None:
-            pytest.skip("root needs no set-uid program")
-        off, level = "", "none"
+    if ":" in off:
+        level, off = off.split(":")
     with LocalAgent(level=level, user=host.user, binds=host.binds(), off=off) as agent:
         return attack(agent, host, words)
 
@@ -149,6 +171,24 @@ def test_shared_network_hides_abstract_sockets(host):
         assert not attack(agent, host, "connect-abstract {abstract}")[0]
     with LocalAgent(network="host", user=host.user, binds=host.binds(), off="scope") as agent:
         assert attack(agent, host, "connect-abstract {abstract}")[0]
+
+
+def test_the_agent_has_no_other_root(host):
+    """Where commands could look through it, they would find nothing that they do not see anyhow."""
+    with LocalAgent(user=host.user, binds=host.binds(), off="dumpable") as agent:
+        assert not attack(agent, host, "read /proc/1/root{secret}")[0]
+        assert not attack(agent, host, "read /proc/1/cwd{secret}")[0]
+        assert agent.run("ls -A /proc/1/root").stdout == agent.run("ls -A /").stdout != b""
+
+
+def test_common_programs_work_at_level_landlock(host):
+    """Without owners and attributes of files, and without System V IPC."""
+    script = ("set -e; mkdir -p a/b; echo '#!/bin/sh' > a/b/x; echo 'echo ran' >> a/b/x; chmod +x a/b/x; touch -d 2020-01-02 a/b/x\n"
+              "cp -a a c; tar cf a.tar a; mkdir d; tar xpf a.tar -C d; ./d/a/b/x; stat -c '%y' c/b/x d/a/b/x | cut -c1-10\n"
+              "python3 -c 'import shutil; shutil.copytree(\"a\", \"e\"); shutil.move(\"e\", \"f\")'; ls f/b")
+    with LocalAgent(level="landlock", user=host.user) as agent:
+        out = agent.run(["sh", "-c", script])
+        assert (out.exit_code, out.stdout, out.stderr) == (0, b"ran\n2020-01-02\n2020-01-02\nx\n", b"")
 
 
 def test_set_uid_bits_in_writable_binds(host):

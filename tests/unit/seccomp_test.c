@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -154,11 +155,11 @@ static void sockets(void) {
         bool fine = family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
         CHECK_EQ(call(SYS_socket, family, SOCK_STREAM, 0), fine ? ALLOW : DENY(EAFNOSUPPORT));
     }
-    build(&(struct seccomp_options){.no_unix = true, .no_network = true}, NULL);
+    build(&(struct seccomp_options){.shared = true, .no_network = true}, NULL);
     for (unsigned family = 0; family < 64; family++)
         CHECK_EQ(call(SYS_socket, family, SOCK_STREAM, 0), DENY(EAFNOSUPPORT));
     CHECK_EQ(call(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0), ALLOW);
-    build(&(struct seccomp_options){.no_unix = true}, NULL);
+    build(&(struct seccomp_options){.shared = true}, NULL);
     CHECK_EQ(call(SYS_socket, AF_UNIX, SOCK_STREAM, 0), DENY(EAFNOSUPPORT));
     CHECK_EQ(call(SYS_socket, AF_INET, SOCK_STREAM, 0), ALLOW);
     CHECK_EQ(call(SYS_socket, AF_NETLINK, SOCK_RAW, 0), ALLOW);
@@ -219,10 +220,64 @@ static void calls(void) {
     CHECK_EQ(call(SYS_mount, 0, 0, 0), ALLOW);
 }
 
+static uint32_t call_limits(uint64_t pid, uint64_t new_limits) {
+    return call(SYS_prlimit64, pid, RLIMIT_NOFILE, new_limits);
+}
+
+static void others(void) {
+    build(&(struct seccomp_options){0}, NULL);
+    CHECK_EQ(call_limits(0, 0x7fff0000), ALLOW);
+    CHECK_EQ(call_limits(0, HIGH), ALLOW);
+    CHECK_EQ(call_limits(1, 0), ALLOW);
+    CHECK_EQ(call_limits(1, 0x7fff0000), DENY(EPERM));
+    CHECK_EQ(call_limits(1, 1ULL << 32), DENY(EPERM));
+    CHECK_EQ(call_limits(HIGH | 77, 8), DENY(EPERM));
+    CHECK_EQ(call_limits(HIGH, 8), ALLOW); /* the kernel sees 0 */
+    static const long by_which[] = {SYS_setpriority, SYS_ioprio_set};
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_EQ(call(by_which[i], 1, 0, 5), ALLOW);
+        CHECK_EQ(call(by_which[i], 1, 7, 5), DENY(EPERM));
+    }
+    CHECK_EQ(call(SYS_setpriority, PRIO_PROCESS, 0, 5), ALLOW);
+    CHECK_EQ(call(SYS_setpriority, HIGH | PRIO_USER, 0, 5), DENY(EPERM));
+    CHECK_EQ(call(SYS_ioprio_set, 3, 0, 5), DENY(EPERM));
+    static const long by_pid[] = {SYS_sched_setscheduler, SYS_sched_setparam, SYS_sched_setattr};
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_EQ(call(by_pid[i], 0, 8, 8), ALLOW);
+        CHECK_EQ(call(by_pid[i], 1, 8, 8), DENY(EPERM));
+    }
+    CHECK_EQ(call(SYS_sched_setaffinity, 1, 8, 8), DENY(EPERM));
+    CHECK_EQ(call(SYS_sched_setaffinity, 9, 8, 8), ALLOW);
+    build(&(struct seccomp_options){.shared = true}, NULL);
+    CHECK_EQ(call(SYS_sched_setaffinity, 9, 8, 8), DENY(EPERM));
+    CHECK_EQ(call(SYS_sched_setaffinity, 0, 8, 8), ALLOW);
+    build(&(struct seccomp_options){.shared = true}, "seccomp-others");
+    CHECK_EQ(call_limits(1, 8), ALLOW);
+    CHECK_EQ(call(SYS_sched_setaffinity, 9, 8, 8), ALLOW);
+}
+
+static void shared(void) {
+    build(&(struct seccomp_options){0}, NULL);
+    CHECK_EQ(call(SYS_memfd_create, 0, 0, 0), DENY(ENOSYS));
+    CHECK_EQ(call(SYS_io_setup, 1, 0, 0), DENY(ENOSYS));
+    CHECK_EQ(call(SYS_shmget, 0, 0, 0), ALLOW);
+    CHECK_EQ(call(SYS_fchownat, 0, 0, 0), ALLOW);
+    build(&(struct seccomp_options){.shared = true}, NULL);
+    CHECK_EQ(call(SYS_shmget, 0, 0, 0), DENY(ENOSYS));
+    CHECK_EQ(call(SYS_mq_open, 0, 0, 0), DENY(ENOSYS));
+    CHECK_EQ(call(SYS_fchownat, 0, 0, 0), DENY(EPERM));
+    CHECK_EQ(call(SYS_fsetxattr, 0, 0, 0), DENY(ENOTSUP));
+    CHECK_EQ(call(SYS_fchmodat, 0, 0, 0755), ALLOW);
+    CHECK_EQ(call(SYS_utimensat, 0, 0, 0), ALLOW);
+    build(&(struct seccomp_options){.shared = true}, "seccomp-absent,seccomp-shared");
+    CHECK_EQ(call(SYS_memfd_create, 0, 0, 0), ALLOW);
+    CHECK_EQ(call(SYS_shmget, 0, 0, 0), ALLOW);
+}
+
 static void room(void) {
     struct sock_filter few[8];
     unsetenv("SBX_TEST_OFF");
     CHECK_EQ(seccomp_build(&(struct seccomp_options){0}, few, 8), 0);
 }
 
-CHECK_MAIN(architecture, x32, namespaces, terminal, sockets, files, calls, room)
+CHECK_MAIN(architecture, x32, namespaces, terminal, sockets, files, calls, others, shared, room)

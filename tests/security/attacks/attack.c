@@ -16,8 +16,11 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +29,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <arpa/inet.h>
 #include <unistd.h>
 
@@ -83,6 +87,67 @@ static int steal_descriptor(char **arg) {
     for (int fd = 0; fd < 64; fd++)
         if (syscall(438 /* pidfd_getfd */, pidfd, fd, 0) >= 0) return done(1, "pidfd_getfd");
     return done(0, "pidfd_getfd");
+}
+
+/* The next four set what is set already: they show the right without changing anything. */
+static int limit_other(char **arg) {
+    struct rlimit now;
+    pid_t pid = atoi(arg[0]);
+    return done(prlimit(pid, RLIMIT_NOFILE, NULL, &now) == 0 && prlimit(pid, RLIMIT_NOFILE, &now, NULL) == 0,
+                "prlimit");
+}
+
+static int renice(char **arg) {
+    id_t pid = (id_t)atoi(arg[0]);
+    int now = getpriority(PRIO_PROCESS, pid);
+    return done(setpriority(PRIO_PROCESS, pid, now) == 0, "setpriority");
+}
+
+static int reschedule(char **arg) {
+    struct {
+        int priority;
+    } none = {0};
+    return done(syscall(SYS_sched_setscheduler, atoi(arg[0]), 0 /* SCHED_OTHER */, &none) == 0,
+                "sched_setscheduler");
+}
+
+static int set_affinity(char **arg) {
+    unsigned long set[128];
+    pid_t pid = atoi(arg[0]);
+    long n = syscall(SYS_sched_getaffinity, pid, sizeof set, set);
+    return done(n > 0 && syscall(SYS_sched_setaffinity, pid, n, set) == 0, "sched_setaffinity");
+}
+
+/* Likewise of a file. */
+static int change_owner(char **arg) {
+    struct stat st;
+    return done(stat(arg[0], &st) == 0 && chown(arg[0], st.st_uid, st.st_gid) == 0, "chown");
+}
+
+static int set_attribute(char **arg) {
+    return done(setxattr(arg[0], "user.sbx", "x", 1, 0) == 0, "setxattr");
+}
+
+static int make_memfd(char **arg) {
+    (void)arg;
+    return done(memfd_create("x", 0) >= 0, "memfd_create");
+}
+
+static int make_aio(char **arg) {
+    unsigned long context = 0;
+    (void)arg;
+    return done(syscall(SYS_io_setup, 1, &context) == 0, "io_setup");
+}
+
+/* A message queue and a set of semaphores, gone at once. */
+static int make_ipc(char **arg) {
+    (void)arg;
+    int queue = msgget(IPC_PRIVATE, 0600), set = queue < 0 ? -1 : semget(IPC_PRIVATE, 1, 0600);
+    int error = errno;
+    if (queue >= 0) msgctl(queue, IPC_RMID, NULL);
+    if (set >= 0) semctl(set, 0, IPC_RMID);
+    errno = error;
+    return done(queue >= 0 && set >= 0, "msgget and semget");
 }
 
 static int read_key(char **arg) {
@@ -353,6 +418,15 @@ static const struct {
     {"trace", trace},
     {"read-memory", read_memory},
     {"steal-descriptor", steal_descriptor},
+    {"limit-other", limit_other},
+    {"renice", renice},
+    {"reschedule", reschedule},
+    {"affinity", set_affinity},
+    {"change-owner", change_owner},
+    {"set-attribute", set_attribute},
+    {"memfd", make_memfd},
+    {"aio", make_aio},
+    {"ipc", make_ipc},
     {"read-key", read_key},
     {"attach-segment", attach_segment},
     {"connect-path", connect_path},
