@@ -15,9 +15,11 @@
 #include "agent/binds.h"
 #include "agent/descend.h"
 #include "agent/localdir.h"
+#include "agent/loop.h"
 #include "agent/namespaces.h"
 #include "agent/syscalls.h"
 #include "util/clock.h"
+#include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "util/whole.h"
@@ -29,18 +31,36 @@
 static struct {
     pid_t pid;
     int life; /* read end of a pipe whose only writer is the keeper */
+    bool in_namespace;
 } self = {.pid = 0, .life = -1};
 
 pid_t keeper_pid(void) {
     return self.pid;
 }
 
+static bool keeper_gone(void) {
+    struct pollfd p = {.fd = self.life, .events = POLLIN};
+    return self.life >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0;
+}
+
 bool keeper_bind(void) {
     if (testing_off("death-signal")) return true;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return false;
-    /* A keeper that died before the line above sends no signal any more, but its pipe tells. */
-    struct pollfd p = {.fd = self.life, .events = POLLIN};
-    return self.life < 0 || poll(&p, 1, 0) <= 0 || (p.revents & POLLHUP) == 0;
+    /* A keeper that died before this sends no signal any more, but its pipe tells. */
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && !keeper_gone();
+}
+
+static void on_keeper_gone(struct watch *w, uint32_t events) {
+    (void)w, (void)events;
+    descend_end();
+    _exit(1);
+}
+
+bool keeper_follow(void) {
+    static struct watch watch;
+    if (self.in_namespace || testing_off("death-signal")) return true;
+    /* A command of the same user may have stopped this process. */
+    return loop_watch(&watch, self.life, EPOLLIN, on_keeper_gone) && prctl(PR_SET_PDEATHSIG, SIGCONT) == 0 &&
+           !keeper_gone();
 }
 
 static _Noreturn void fail(const struct confine_error *e) {
@@ -71,7 +91,8 @@ void keeper_begin(void) {
     close_from(LOCAL_FD_CLIENT + 1);
     for (int fd = LOCAL_FD_CONFIG; fd <= LOCAL_FD_CLIENT; fd++)
         (void)ioctl(fd, FIOCLEX);
-    (void)setsid(); /* refused only when it leads a session already */
+    (void)chdir("/"); /* the caller's directory may be wanted elsewhere, or unmounted, long before the end */
+    (void)setsid();   /* refused only when it leads a session already */
     if (client_gone()) _exit(1);
 }
 
@@ -87,7 +108,7 @@ static int signals(sigset_t *before) {
 
 /* In the serving process: what it holds of the keeper's goes, and it waits until the keeper has mapped its
  * uid. */
-static void serve(const struct confine_config *c, const sigset_t *before, int go[2], int signal_fd) {
+static void serve(const sigset_t *before, int go[2], int signal_fd) {
     localdir_leave();
     close(signal_fd);
     close(LOCAL_FD_CLIENT);
@@ -97,7 +118,7 @@ static void serve(const struct confine_config *c, const sigset_t *before, int go
     char byte;
     if (!keeper_bind() || read(self.life, &byte, 1) != 1) _exit(1);
     /* Without a pid namespace whatever loses its parent comes to this process. */
-    if (c->level != CONFINE_FULL) prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (!self.in_namespace) prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
 static pid_t make_child(const struct confine_config *c, int *pidfd, struct confine_error *e) {
@@ -134,20 +155,6 @@ static void watch(bool detached, int pidfd, int signal_fd) {
     }
 }
 
-/* Without a pid namespace the end is a race against forks, so it goes on until nobody is left. As subreaper
-   the keeper inherits all whose parents have died; so nobody can leave its tree. */
-static void end_tree(void) {
-    int64_t deadline = clock_deadline(TIMEOUT_TREE_KILL * 5);
-    for (;;) {
-        descend_kill(getpid());
-        pid_t ended;
-        while ((ended = waitpid(-1, NULL, WNOHANG)) > 0)
-            continue;
-        if (ended < 0 || clock_ms() > deadline) return;
-        poll(NULL, 0, 1);
-    }
-}
-
 static _Noreturn void keep(const struct confine_config *c, bool detached, pid_t pid, int pidfd,
                            int signal_fd) {
     watch(detached, pidfd, signal_fd);
@@ -158,7 +165,7 @@ static _Noreturn void keep(const struct confine_config *c, bool detached, pid_t 
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    if (c->level != CONFINE_FULL) end_tree();
+    if (c->level != CONFINE_FULL) descend_end();
     localdir_remove();
     if (!ended) _exit(0);
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
@@ -169,7 +176,8 @@ void keeper_split(const struct confine_config *c, bool detached) {
     sigset_t before;
     int go[2], pidfd = -1;
     int signal_fd = signals(&before);
-    if (c->level != CONFINE_FULL) prctl(PR_SET_CHILD_SUBREAPER, 1);
+    self.in_namespace = c->level == CONFINE_FULL;
+    if (!self.in_namespace) prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (signal_fd < 0 || sys_pipe(go, O_CLOEXEC) != 0) {
         confine_fail(&e, "life", errno, "", "starting the keeper: %s", strerror(errno));
         fail(&e);
@@ -177,7 +185,7 @@ void keeper_split(const struct confine_config *c, bool detached) {
     if (c->level == CONFINE_FULL && !binds_prepare(c, &e)) fail(&e);
     pid_t pid = make_child(c, &pidfd, &e);
     if (pid == 0) {
-        serve(c, &before, go, signal_fd);
+        serve(&before, go, signal_fd);
         return;
     }
     if (pid < 0) fail(&e);

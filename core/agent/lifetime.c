@@ -10,6 +10,7 @@
 #include "agent/process.h"
 #include "agent/reap.h"
 #include "agent/serve.h"
+#include "util/clock.h"
 #include "util/testing.h"
 
 #define GRACE_PROCESSES   2000 /* between SIGTERM and SIGKILL */
@@ -24,6 +25,10 @@ static int exit_status;
 static int64_t end_by;
 static bool ending, deaf_to_hangups;
 
+static int64_t idle_end(int64_t from) {
+    return agent.idle_ms > CLOCK_NEVER - from ? CLOCK_NEVER : from + agent.idle_ms;
+}
+
 static void check_idle(struct timer *t) {
     int64_t now = loop_now(), last = agent.started_ms;
     if (conn_last_activity() > last) last = conn_last_activity();
@@ -35,7 +40,7 @@ static void check_idle(struct timer *t) {
         agent_shutdown(0);
         return;
     }
-    loop_timer(t, last + agent.idle_ms, check_idle);
+    loop_timer(t, idle_end(last), check_idle);
 }
 
 static void on_signal(struct watch *w, uint32_t events) {
@@ -70,7 +75,7 @@ bool lifetime_init(void) {
     if (fd < 0 || !loop_watch(&signals, fd, EPOLLIN, on_signal)) return false;
     agent.started_ms = loop_now();
     if (!process_init()) return false;
-    return agent.idle_ms < 0 || loop_timer(&idle_timer, loop_now() + agent.idle_ms, check_idle);
+    return agent.idle_ms < 0 || loop_timer(&idle_timer, idle_end(loop_now()), check_idle);
 }
 
 static void check_end(struct timer *t) {

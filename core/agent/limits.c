@@ -14,7 +14,6 @@
 
 #include "agent/namespaces.h"
 #include "agent/rawcall.h"
-#include "agent/rawcall.h"
 #include "util/dir.h"
 #include "util/testing.h"
 #include "util/text.h"
@@ -110,14 +109,13 @@ bool limits_prepare(struct confine_error *e) {
     return true;
 }
 
-RAWCALL_CHILD RAWCALL_CHILD int limits_child(void) {
+RAWCALL_CHILD int limits_child(void) {
     for (size_t i = 0; i < table_len; i++) {
         const uint64_t pair[2] = {table[i].soft, table[i].hard};
         long error = raw4(SYS_prlimit64, 0, table[i].resource, (long)pair, 0);
         if (error < 0) return (int)error;
     }
-    if (level == CONFINE_NONE) return 0;
-    raw3(SYS_setpriority, PRIO_PROCESS, 0, NICENESS);
+    if (level != CONFINE_NONE) raw3(SYS_setpriority, PRIO_PROCESS, 0, NICENESS);
     /* Where no pid namespace does it: commands end with the agent. */
     if (level != CONFINE_FULL) raw3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
     return 0;

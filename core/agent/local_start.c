@@ -171,7 +171,7 @@ static void read_members(const struct json_doc *d, struct confine_config *c) {
     agent.cwd = text_of(d, 0, "cwd");
     agent.detached = flag_of(d, 0, "detached");
     uint64_t idle = number_of(d, 0, "idle_ms", UINT64_MAX);
-    agent.idle_ms = idle > INT32_MAX ? -1 : (int64_t)idle;
+    agent.idle_ms = idle > INT64_MAX ? -1 : (int64_t)idle;
     make_env(d);
     if (agent.token == NULL || agent.token[0] == '\0') bad_config("token");
     if (agent.detached && c->dir == NULL) bad_config("dir");
@@ -226,6 +226,7 @@ void local_start_serve(void) {
         confine_fail(&e, "serve", errno, "", "serving the endpoint: %s", strerror(errno));
         give_up(&e);
     }
+    if (!keeper_follow()) exit(1); /* nobody is left who could be told */
     watch_start(limits_get()->memory);
     struct buf line = BUF_INIT(MIB(1));
     buf_printf(&line, "{\"ready\":true,\"pid\":%d,\"isolation\":", (int)keeper_pid());

@@ -1,6 +1,7 @@
 #include "agent/route.h"
 
 #include <linux/landlock.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/syscall.h>
@@ -60,16 +61,32 @@ static void health(struct exchange *x) {
     exchange_json(x, 200, &json);
 }
 
-static void info(struct exchange *x) {
+struct info {
+    struct watch_waiter waiter; /* first, so that the one is the other */
+    struct exchange *x;
+};
+
+static void info_close(struct exchange *x) {
+    struct info *i = x->ctx;
+    watch_unask(&i->waiter);
+    free(i);
+}
+
+static void info_answer(struct watch_waiter *w, const struct watch_usage *u) {
+    struct exchange *x = ((struct info *)w)->x;
     struct buf json = BUF_INIT(MIB(1));
+    if (!u->known) {
+        exchange_error(x, WIRE_INTERNAL, "/proc cannot be read");
+        return;
+    }
     buf_printf(&json, "{\"version\":\"%s\",\"id\":", agent.version);
     escape_string(&json, agent.id, strlen(agent.id));
     buf_printf(&json, ",\"mode\":\"%s\",\"features\":" FEATURES ",\"isolation\":", mode());
     confine_report(&json);
     buf_puts(&json, ",\"limits\":");
     confine_report_limits(&json);
-    buf_puts(&json, ",\"usage\":");
-    watch_report(&json);
+    buf_printf(&json, ",\"usage\":{\"memory\":%llu,\"processes\":%zu,\"disk\":%llu}",
+               (unsigned long long)u->memory, u->processes, (unsigned long long)u->disk);
     if (agent.idle_ms >= 0)
         buf_printf(&json, ",\"idle_ms\":%lld", (long long)agent.idle_ms);
     else
@@ -77,6 +94,19 @@ static void info(struct exchange *x) {
     buf_printf(&json, ",\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
                (long long)(loop_now() - agent.started_ms), process_running(), process_finished());
     exchange_json(x, 200, &json);
+}
+
+static void info(struct exchange *x) {
+    struct info *i = calloc(1, sizeof *i);
+    if (i == NULL) {
+        exchange_error(x, WIRE_INTERNAL, "out of memory");
+        return;
+    }
+    i->waiter.done = info_answer;
+    i->x = x;
+    x->ctx = i;
+    x->on_close = info_close;
+    watch_ask(&i->waiter);
 }
 
 static void shutdown_now(struct exchange *x) {

@@ -1,51 +1,72 @@
 #include "agent/watch.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
-#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "agent/confine.h"
 #include "agent/descend.h"
 #include "agent/limits.h"
 #include "agent/loop.h"
 #include "agent/process.h"
+#include "agent/workers.h"
 #include "util/clock.h"
-#include "util/dir.h"
 #include "util/scope.h"
-#include "util/sort.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "util/whole.h"
 #include "wire/limits.h"
 
-#define SLOW_LOOK                                                                                            \
-    1000 /* milliseconds between two exact looks that found nothing wrong, and two at memfds                 \
-          */
+/* Milliseconds */
+#define SLOW_LOOK 1000 /* between two exact looks that found nothing wrong, and two at System V IPC */
 #define KILL_GRACE                                                                                           \
-    2000 /* how long a killed process may take to give its memory back before the next one goes */
-#define MEMFDS_MOST 8192
+    2000                /* a killed process may take this to give its memory back before the next one goes   \
+                         */
+#define BLIND_MOST 2000 /* without a look: what cannot be watched cannot be let go on */
 
 struct usage {
-    uint64_t private, shared;  /* mapped */
-    uint64_t memfds, segments; /* whether mapped or not */
-    pid_t biggest;
+    uint64_t private, shared; /* mapped */
+    uint64_t segments;        /* whether mapped or not */
+    uint64_t queues;          /* messages and semaphores, in the kernel's own memory */
+    const struct descend_entry *biggest;
     uint64_t biggest_size;
 };
 
-static uint64_t limit, page;
+static uint64_t limit;
+
+/* The look: at most one at a time. A worker makes it, because it can take long, and the loop judges what it
+   found. What follows belongs to the worker while it is under way. */
+static struct {
+    struct job job;
+    bool asked; /* somebody waits for exact numbers */
+    int64_t begun, ended;
+    bool blind; /* it could not look */
+    size_t count;
+    uint64_t sum; /* as counted exactly, when it was */
+    int victim;   /* pidfd of who has to go, or -1 */
+    pid_t victim_pid;
+
+    int64_t last_exact, last_held;
+    uint64_t held;       /* by System V IPC, at last_held */
+    uint64_t fine_below; /* an upper bound below this cannot be over the limit, as last_exact found */
+    pid_t killed;
+    int64_t killed_at;
+} look = {.victim = -1};
+
+static bool under_way;
 static struct timer timer;
-static int64_t last_exact, last_held;
-static uint64_t held;       /* memfds and segments, at last_held */
-static uint64_t fine_below; /* an upper bound below this cannot be over the limit, as last_exact found */
-static pid_t victim;
-static int64_t victim_at;
+static int64_t last_seen; /* when a look last succeeded */
+static struct watch_waiter *waiting, *served;
 
 static bool read_proc(pid_t pid, const char *file, char *text, size_t room) {
     char path[48];
@@ -64,7 +85,7 @@ static uint64_t number_at(const char *line, int index) {
 
 static uint64_t resident(pid_t pid) {
     char text[128];
-    return read_proc(pid, "statm", text, sizeof text) ? number_at(text, 1) * page : 0;
+    return read_proc(pid, "statm", text, sizeof text) ? number_at(text, 1) * getauxval(AT_PAGESZ) : 0;
 }
 
 static uint64_t field(const char *text, const char *name) {
@@ -73,7 +94,8 @@ static uint64_t field(const char *text, const char *name) {
 }
 
 /* A process that made itself unreadable counts with everything it maps. */
-static void add_exact(struct usage *u, pid_t pid) {
+static void add_exact(struct usage *u, const struct descend_entry *entry) {
+    pid_t pid = entry->pid;
     char text[2048];
     uint64_t own, shared = 0;
     if (read_proc(pid, "smaps_rollup", text, sizeof text)) {
@@ -85,55 +107,37 @@ static void add_exact(struct usage *u, pid_t pid) {
     u->private += own;
     u->shared += shared;
     if (own + shared < u->biggest_size) return;
-    u->biggest = pid;
+    u->biggest = entry;
     u->biggest_size = own + shared;
 }
 
-static int by_number(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+/* key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap
+   key semid perms nsems uid gid ...
+   key msqid perms cbytes qnum ... */
+enum { IPC_ID = 1, SHM_ATTACHED = 6, SHM_RSS = 14, SEM_COUNT = 3, MSG_BYTES = 3, MSG_COUNT = 4 };
+enum ipc { SEGMENTS, SEMAPHORES, MESSAGES };
+
+#define EACH                                                                                                 \
+    64 /* bytes that the kernel keeps at least for a semaphore, and for a message besides its own            \
+        */
+
+static uint64_t size_of(enum ipc kind, const char *line) {
+    if (kind == SEGMENTS) return number_at(line, SHM_RSS);
+    if (kind == SEMAPHORES) return number_at(line, SEM_COUNT) * EACH;
+    return number_at(line, MSG_BYTES) + number_at(line, MSG_COUNT) * EACH;
 }
 
-/* Each memfd once, by inode: [inode, bytes]. */
-static size_t add_memfds(pid_t pid, uint64_t (*found)[2], size_t count) {
-    char path[48], to[16];
-    text_format(path, sizeof path, "/proc/%d/fd", (int)pid);
-    struct dir dir;
-    if (!dir_open_path(&dir, path)) return count;
-    for (const struct dir_entry *d; count < MEMFDS_MOST && (d = dir_next(&dir)) != NULL;) {
-        struct stat st;
-        ssize_t n = readlinkat(dir.fd, d->name, to, sizeof to);
-        if (n < 7 || strncmp(to, "/memfd:", 7) != 0 || fstatat(dir.fd, d->name, &st, 0) != 0) continue;
-        found[count][0] = (uint64_t)st.st_ino;
-        found[count++][1] = (uint64_t)st.st_blocks * 512;
-    }
-    dir_close(&dir);
-    return count;
+static bool drop(enum ipc kind, const char *line) {
+    int id = (int)number_at(line, IPC_ID);
+    if (kind == SEGMENTS) return number_at(line, SHM_ATTACHED) == 0 && shmctl(id, IPC_RMID, NULL) == 0;
+    return (kind == SEMAPHORES ? semctl(id, 0, IPC_RMID) : msgctl(id, IPC_RMID, NULL)) == 0;
 }
 
-static uint64_t sum_memfds(const struct descend_entry *list, size_t count) {
-    uint64_t(*found)[2] = malloc(MEMFDS_MOST * sizeof *found);
-    uint64_t sum = 0, last = 0;
-    size_t n = 0;
-    if (found == NULL) return 0;
-    for (size_t i = 0; i < count; i++)
-        n = add_memfds(list[i].pid, found, n);
-    sort_items(found, n, sizeof *found, by_number);
-    for (size_t i = 0; i < n; i++) {
-        if (i == 0 || found[i][0] != last) sum += found[i][1];
-        last = found[i][0];
-    }
-    free(found);
-    return sum;
-}
-
-/* key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap */
-enum { SHM_ID = 1, SHM_ATTACHED = 6, SHM_RSS = 14 };
-
-/* Segments that nobody has attached belong to nobody who could be ended: `drop` removes them. Only in an ipc
+/* What nobody has attached belongs to nobody who could be ended: `dropping` removes it. Only in an ipc
    namespace of its own, where pid 1 is the agent. */
-static uint64_t sum_segments(bool drop) {
-    cleanup_fd int fd = getpid() == 1 ? open("/proc/sysvipc/shm", O_RDONLY | O_CLOEXEC) : -1;
+static uint64_t sum_ipc(enum ipc kind, bool dropping) {
+    static const char *const files[] = {"/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg"};
+    cleanup_fd int fd = getpid() == 1 ? open(files[kind], O_RDONLY | O_CLOEXEC) : -1;
     char text[4096], *end;
     uint64_t sum = 0;
     size_t have = 0;
@@ -143,9 +147,7 @@ static uint64_t sum_segments(bool drop) {
         char *line = text;
         for (; (end = strchr(line, '\n')) != NULL; line = end + 1) {
             *end = '\0';
-            int id = (int)number_at(line, SHM_ID);
-            if (drop && number_at(line, SHM_ATTACHED) == 0 && shmctl(id, IPC_RMID, NULL) == 0) continue;
-            sum += number_at(line, SHM_RSS);
+            if (!dropping || !drop(kind, line)) sum += size_of(kind, line);
         }
         have -= (size_t)(line - text);
         memmove(text, line, have);
@@ -153,70 +155,66 @@ static uint64_t sum_segments(bool drop) {
     return sum;
 }
 
-static void add_all_exact(struct usage *u, const struct descend_entry *list, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        add_exact(u, list[i].pid);
-    u->memfds = sum_memfds(list, count);
-    u->segments = sum_segments(false);
+static void add_ipc(struct usage *u) {
+    u->segments = sum_ipc(SEGMENTS, false);
+    u->queues = sum_ipc(SEMAPHORES, false) + sum_ipc(MESSAGES, false);
 }
 
-/* Of the shared memory that is mapped and that which descriptors and segments hold, each may contain the
- * other. */
+/* Of the shared memory that is mapped and that of the segments each may contain the other. */
 static uint64_t total(const struct usage *u) {
-    uint64_t other = u->memfds + u->segments;
-    return u->private + (u->shared > other ? u->shared : other);
+    return u->private + (u->shared > u->segments ? u->shared : u->segments) + u->queues;
 }
 
 static bool victim_lingers(int64_t now) {
-    return victim != 0 && now - victim_at <= KILL_GRACE && resident(victim) > 0;
+    return look.killed != 0 && now - look.killed_at <= KILL_GRACE && resident(look.killed) > 0;
 }
 
-/* Counts exactly and, over the limit, ends the command of the biggest process. */
-static void enforce(const struct descend_entry *list, size_t count, uint64_t most) {
+/* Counts exactly and, over the limit, chooses the biggest process. */
+static void count_exactly(const struct descend_entry *list, size_t count, uint64_t most) {
     struct usage u = {.private = 0};
-    if (victim_lingers(loop_now())) return;
-    add_all_exact(&u, list, count);
-    if (total(&u) > limit) u.segments = sum_segments(true);
-    last_exact = loop_now();
-    fine_below = total(&u) <= limit ? most + (limit - total(&u)) : 0;
-    if (total(&u) <= limit || u.biggest == 0) return;
-    victim = u.biggest;
-    victim_at = last_exact;
-    process_limit_hit(victim, "memory");
-    kill(victim, SIGKILL);
+    for (size_t i = 0; i < count; i++)
+        add_exact(&u, &list[i]);
+    add_ipc(&u);
+    if (limit != 0 && total(&u) > limit) {
+        u.segments = sum_ipc(SEGMENTS, true);
+        if (total(&u) > limit && u.queues > u.biggest_size)
+            u.queues = sum_ipc(SEMAPHORES, true) + sum_ipc(MESSAGES, true);
+    }
+    look.sum = total(&u);
+    if (limit == 0) return;
+    look.last_exact = look.begun;
+    look.fine_below = look.sum <= limit ? most + (limit - look.sum) : 0;
+    if (look.sum <= limit || u.biggest == NULL || victim_lingers(look.begun)) return;
+    look.victim = descend_open(u.biggest);
+    look.victim_pid = u.biggest->pid;
 }
 
-static void look(struct timer *t) {
+static void count(struct job *j) {
+    (void)j;
     struct descend_entry *list;
-    size_t count;
-    int64_t now = clock_ms();
-    uint64_t mapped = 0;
-    if (!descend_list(getpid(), &list, &count)) return;
-    for (size_t i = 0; i < count; i++)
-        mapped += resident(list[i].pid);
-    if (now - last_held >= SLOW_LOOK) {
-        last_held = now;
-        held = sum_memfds(list, count) + sum_segments(false);
+    uint64_t most = 0;
+    look.begun = clock_ms();
+    if (testing_off("look-speed")) poll(NULL, 0, 3000);
+    look.blind = !descend_list(getpid(), &list, &look.count);
+    if (look.blind) {
+        look.ended = clock_ms();
+        return;
     }
+    for (size_t i = 0; i < look.count; i++)
+        most += resident(list[i].pid);
+    if (look.begun - look.last_held >= SLOW_LOOK) {
+        struct usage u;
+        add_ipc(&u);
+        look.last_held = look.begun;
+        look.held = u.segments + u.queues;
+    }
+    most += look.held;
     /* The sum is the most it can be. Counting exactly walks all page tables, so it is done only when the
      * answer may be new. */
-    uint64_t most = mapped + held;
-    if (most > limit && (most > fine_below || now - last_exact >= SLOW_LOOK)) enforce(list, count, most);
+    bool due = most > look.fine_below || look.begun - look.last_exact >= SLOW_LOOK;
+    if (look.asked || (limit != 0 && most > limit && due)) count_exactly(list, look.count, most);
     free(list);
-    /* On a host with very many processes, where they are all in sight, looking takes its time: never more
-     * than a 20th of all. */
-    int64_t end = clock_ms(), pause = (end - now) * 20;
-    if (pause < INTERVAL_WATCH) pause = INTERVAL_WATCH;
-    if (count > 0 || process_running() > 0) loop_timer(t, end + pause, look);
-}
-
-void watch_start(uint64_t memory_limit) {
-    limit = testing_off("memory-watch") ? 0 : memory_limit;
-    page = getauxval(AT_PAGESZ);
-}
-
-void watch_wake(void) {
-    if (limit != 0 && timer.slot == 0) loop_timer(&timer, loop_now() + INTERVAL_WATCH, look);
+    look.ended = clock_ms();
 }
 
 /* What its writable files take: in a root of its own all of them lie on one file system. */
@@ -226,13 +224,89 @@ static uint64_t disk_usage(void) {
     return (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
 }
 
-bool watch_report(struct buf *out) {
-    struct usage u = {.private = 0};
-    struct descend_entry *list = NULL;
-    size_t count = 0;
-    page = getauxval(AT_PAGESZ);
-    if (descend_list(getpid(), &list, &count)) add_all_exact(&u, list, count);
-    free(list);
-    return buf_printf(out, "{\"memory\":%llu,\"processes\":%zu,\"disk\":%llu}", (unsigned long long)total(&u),
-                      count, (unsigned long long)disk_usage());
+static void answer(void) {
+    const struct watch_usage found = {
+        .known = !look.blind, .memory = look.sum, .processes = look.count, .disk = disk_usage()};
+    while (served != NULL) {
+        struct watch_waiter *w = served;
+        watch_unask(w);
+        w->done(w, &found);
+    }
+}
+
+static void end_victim(void) {
+    look.killed = look.victim_pid;
+    look.killed_at = loop_now();
+    process_limit_hit(look.victim_pid, "memory");
+    descend_signal(look.victim, SIGKILL);
+    close(look.victim);
+    look.victim = -1;
+}
+
+static void begin(void);
+
+static void on_timer(struct timer *t) {
+    (void)t;
+    begin();
+}
+
+static void judge(struct job *j) {
+    (void)j;
+    int64_t now = loop_now();
+    under_way = false;
+    if (!look.blind) last_seen = now;
+    if (look.blind && limit != 0 && now - last_seen >= BLIND_MOST && !testing_off("watch-blind")) {
+        agent_complain("the sandbox ends: its memory cannot be watched, because /proc cannot be read");
+        exit(1);
+    }
+    if (look.victim >= 0) end_victim();
+    answer();
+    if (under_way) return;
+    if (waiting != NULL) {
+        begin();
+        return;
+    }
+    if (limit == 0 || (look.count == 0 && !look.blind && process_running() == 0)) return;
+    /* On a host with very many processes, where they are all in sight, looking takes its time: never more
+     * than a 20th of all. */
+    int64_t pause = (look.ended - look.begun) * 20;
+    if (pause < INTERVAL_WATCH) pause = INTERVAL_WATCH;
+    if (!loop_timer(&timer, now + pause, on_timer)) begin();
+}
+
+static void begin(void) {
+    loop_untimer(&timer);
+    under_way = true;
+    served = waiting;
+    waiting = NULL;
+    if (served != NULL) served->link = &served;
+    look.asked = served != NULL;
+    look.job.work = count;
+    look.job.done = judge;
+    workers_submit(&look.job);
+}
+
+void watch_start(uint64_t memory_limit) {
+    limit = testing_off("memory-watch") ? 0 : memory_limit;
+}
+
+void watch_wake(void) {
+    if (limit == 0 || under_way || timer.slot != 0) return;
+    last_seen = loop_now();
+    if (!loop_timer(&timer, loop_now() + INTERVAL_WATCH, on_timer)) begin();
+}
+
+void watch_ask(struct watch_waiter *w) {
+    w->next = waiting;
+    w->link = &waiting;
+    if (waiting != NULL) waiting->link = &w->next;
+    waiting = w;
+    if (!under_way) begin();
+}
+
+void watch_unask(struct watch_waiter *w) {
+    if (w->link == NULL) return;
+    *w->link = w->next;
+    if (w->next != NULL) w->next->link = w->link;
+    w->link = NULL;
 }

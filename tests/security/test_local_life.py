@@ -51,8 +51,8 @@ def traces():
     subprocess.run(["rm", "-rf", t.dir], check=True)
 
 
-def make(traces, level="full", detached=False, **more):
-    directory = None if level == "full" and not detached else os.path.join(traces.dir, "sandbox")
+def make(traces, level="full", detached=False, directory_name="sandbox", **more):
+    directory = None if level == "full" and not detached else os.path.join(traces.dir, directory_name)
     return LocalAgent(level=level, directory=directory, detached=detached, name=traces.mark, **more)
 
 
@@ -191,10 +191,33 @@ def test_keeper_killed_without_the_death_signal(traces):
     assert alive(serving)
 
 
-def test_keeper_killed_at_level_landlock(traces):
-    """The commands that the agent started end with it; what these left behind is found only while the keeper lives."""
-    agent = make(traces, "landlock").start()
+@pytest.mark.parametrize("level", ["landlock", "none"])
+def test_keeper_killed_without_a_pid_namespace(traces, level):
+    """The serving process kills what the keeper cannot any more: the leavings of earlier commands too."""
+    agent = make(traces, level, detached=True).start()
+    litter(agent, traces)
     agent.start_process(f"exec sleep {traces.seconds}")
+    os.kill(agent.serving, signal.SIGSTOP)  # as a command of the same user could
+    agent.kill(signal.SIGKILL)
+    agent.gone()
+    wait_until(lambda: not traces.running(), what="the end of all processes")
+    agent = make(traces, level, detached=True, directory_name="control", off="death-signal").start()
+    litter(agent, traces)
+    agent.kill(signal.SIGKILL)
+    agent.gone()
+    time.sleep(1)
+    assert len(traces.running()) >= 4
+
+
+@pytest.mark.parametrize("level", ["landlock", "none"])
+def test_keeper_and_serving_process_killed(traces, level):
+    """Of what runs then, the commands themselves end."""
+    agent = make(traces, level, detached=True).start()
+    agent.start_process(f"exec sleep {traces.seconds}")
+    serving = agent.serving
+    os.kill(serving, signal.SIGSTOP)
+    os.kill(agent.pid, signal.SIGSTOP)
+    os.kill(serving, signal.SIGKILL)
     agent.kill(signal.SIGKILL)
     agent.gone()
     wait_until(lambda: not traces.running(), what="the end of all processes")
@@ -235,6 +258,21 @@ def test_detached_is_reached_and_ends_by_its_idle_timer(traces):
     assert agent.run("echo reached").stdout == b"reached\n"
     assert agent.gone() == 0
     traces.assert_none()
+
+
+@pytest.mark.parametrize("idle_ms", [30 * 24 * 3600 * 1000, (1 << 63) - 1])
+def test_long_idle_times_are_kept(idle_ms):
+    with LocalAgent(idle_ms=idle_ms) as agent:
+        agent.run("sleep 0.1")
+        assert agent.get("/v1/info").json()["idle_ms"] == idle_ms
+
+
+def test_the_caller_s_directory_is_left(traces):
+    place = os.path.join(traces.dir, "place")
+    os.mkdir(place)
+    with LocalAgent(wrap=["/usr/bin/env", "-C", place]) as agent:
+        assert os.readlink(f"/proc/{agent.pid}/cwd") == "/"
+    os.rmdir(place)
 
 
 # ---- Starts that fail say why

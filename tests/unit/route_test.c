@@ -36,8 +36,11 @@ bool confine_report(struct buf *out) {
 bool confine_report_limits(struct buf *out) {
     return buf_puts(out, "{}");
 }
-bool watch_report(struct buf *out) {
-    return buf_puts(out, "{}");
+void watch_ask(struct watch_waiter *w) {
+    w->done(w, &(struct watch_usage){.known = true, .memory = 7});
+}
+void watch_unask(struct watch_waiter *w) {
+    (void)w;
 }
 void exchange_json(struct exchange *x, int status, struct buf *json) {
     (void)x;

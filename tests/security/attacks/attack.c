@@ -384,6 +384,25 @@ static int memory(char **arg) {
     return done(!failed, "all the memory");
 }
 
+/* COUNT sets of 32000 semaphores, or queues full of empty messages, which must all be there some SECONDS
+ * later. */
+static int fill_ipc(char **arg) {
+    int count = atoi(arg[1]), ids[1024], left = 0, semaphores = strcmp(arg[0], "semaphores") == 0;
+    struct msqid_ds about;
+    long message = 1;
+    for (int i = 0; i < count; i++) {
+        ids[i] = semaphores ? semget(IPC_PRIVATE, 32000, 0600) : msgget(IPC_PRIVATE, 0600);
+        if (ids[i] < 0) return done(0, "semget or msgget");
+        while (!semaphores && msgsnd(ids[i], &message, 0, IPC_NOWAIT) == 0)
+            continue;
+    }
+    sleep((unsigned)atoi(arg[2]));
+    for (int i = 0; i < count; i++)
+        left += semaphores ? semctl(ids[i], 0, GETVAL) >= 0 : msgctl(ids[i], IPC_STAT, &about) == 0;
+    errno = EIDRM;
+    return done(left == count, "all of them");
+}
+
 /* Writes MIB into a file, or makes COUNT empty files. */
 static int disk(char **arg) {
     static char block[1 << 20];
@@ -455,6 +474,7 @@ static const struct {
     {"forks", forks},
     {"fork-bomb", fork_bomb},
     {"memory", memory},
+    {"fill-ipc", fill_ipc},
     {"disk", disk},
     {"empty-files", empty_files},
 };
