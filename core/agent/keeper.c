@@ -18,8 +18,6 @@
 #include "agent/loop.h"
 #include "agent/namespaces.h"
 #include "agent/syscalls.h"
-#include "util/clock.h"
-#include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "util/whole.h"
