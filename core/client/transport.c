@@ -425,7 +425,8 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
         error_memory(err);
         return NULL;
     }
-    if (!testing_off("wakeup-seal")) wakeup_seal(&(struct wakeup){wake, calm, transport->multi});
+    bool unsealed = curl_version_info(CURLVERSION_NOW)->version_num < 0x080900;
+    if (unsealed && !testing_off("wakeup-seal")) wakeup_seal(&(struct wakeup){wake, calm, transport->multi});
     transport->client = client;
     handover_init(&transport->handover);
     transport->timer = (struct io_timer){.fire = timer_fired, .ctx = transport};
