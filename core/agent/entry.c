@@ -24,7 +24,7 @@ void entry_created(const struct process *p, struct buf *out) {
     buf_puts(out, p->command.cmd_json);
 }
 
-static void put_status(const struct process *p, struct buf *out) {
+void entry_exit(const struct process *p, struct buf *out) {
     bool ended = p->state == PROCESS_ENDED;
     int signal = ended ? p->exit_signal : p->gave_up ? 9 : 0;
     if (ended && signal == 0)
@@ -37,10 +37,6 @@ static void put_status(const struct process *p, struct buf *out) {
         buf_puts(out, "\"signal\":null,");
     long long duration = (ended ? p->ended_ms : loop_now()) - p->started_ms;
     buf_printf(out, "\"timed_out\":%s,\"duration_ms\":%lld", p->timed_out ? "true" : "false", duration);
-}
-
-void entry_exit(const struct process *p, struct buf *out) {
-    put_status(p, out);
     if (p->kill.survivor_count > 0) {
         buf_puts(out, ",\"survivors\":");
         entry_pids(out, p->kill.survivors, p->kill.survivor_count);
@@ -58,7 +54,7 @@ void entry_fields(const struct process *p, struct buf *out) {
     entry_created(p, out);
     buf_printf(out, ",\"started_at_ms\":%lld,\"running\":%s,", (long long)p->started_wall_ms,
                p->state == PROCESS_ENDED ? "false" : "true");
-    put_status(p, out);
+    entry_exit(p, out);
     buf_printf(out, ",\"foreground\":%s", p->foreground ? "true" : "false");
     put_channel("stdout", &p->channels[0], out);
     put_channel("stderr", &p->channels[1], out);
