@@ -85,6 +85,8 @@ static void check_end(struct timer *t) {
 
 static void processes_ended(void) {
     end_by = loop_now() + GRACE_CONNECTIONS;
+    /* Not before: that it cannot be reached any more tells the one who asked for it that all has ended. */
+    serve_stop();
     conn_close_idle();
     if (!loop_timer(&end_timer, loop_now(), check_end)) loop_stop(exit_status);
 }
@@ -94,7 +96,6 @@ void agent_shutdown(int status) {
     ending = true;
     exit_status = status;
     loop_untimer(&idle_timer);
-    serve_stop();
     conn_close_idle();
     process_end_all(GRACE_PROCESSES, processes_ended);
 }
