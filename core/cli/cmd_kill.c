@@ -48,6 +48,11 @@ static int signal_process(struct session *s, sbx_sandbox *sandbox, const char *i
     return code;
 }
 
+/* A kill counts commands, with whatever they started; any other signal counts processes. */
+static const char *counted(const struct options *o) {
+    return (o->signal && o->signal != SIGKILL) || o->leader ? "signalled" : "killed";
+}
+
 static int kill_process(struct session *s, sbx_sandbox *sandbox, const struct options *o) {
     uint64_t signalled = 0;
     int code = signal_process(s, sandbox, o->operands[1], o, &signalled);
@@ -56,7 +61,7 @@ static int kill_process(struct session *s, sbx_sandbox *sandbox, const struct op
         print_error("%s had ended already", o->operands[1]);
         return EXITS_FAILED;
     }
-    print_result(o, o->operands[1], "signalled", signalled);
+    print_result(o, o->operands[1], counted(o), signalled);
     return 0;
 }
 
@@ -75,7 +80,7 @@ static int kill_processes(struct session *s, sbx_sandbox *sandbox, const struct 
         if (one) code = one;
     }
     session_release(&done);
-    if (!code) print_result(o, o->operands[0], "signalled", signalled);
+    if (!code) print_result(o, o->operands[0], counted(o), signalled);
     return code;
 }
 

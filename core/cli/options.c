@@ -110,7 +110,8 @@ static bool add_env(struct options *o, const char *value) {
     size_t name = strcspn(value, "=");
     char *entry;
     if (!name) {
-        print_error("--env %s: the name is missing; write NAME=VALUE", value);
+        print_error(
+            "--env: the name is missing before the '='; write NAME=VALUE"); /* the value may be a secret */
         return false;
     }
     if (value[name]) {
