@@ -287,7 +287,6 @@ void machine_confirmed(struct machine *m, int how) {
         kill->machine = NULL;
         op_done(kill->op, SBX_OK);
     }
-    log_event(m->client, SBX_LOG_INFO, "sandbox.ended", "id", m->record.id, "provider", "local", NULL);
     if (asked)
         sandbox_died(sandbox, "sandbox %s was killed", m->record.id);
     else

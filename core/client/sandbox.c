@@ -72,7 +72,8 @@ void sandbox_died(struct sbx_sandbox *sandbox, const char *format, ...) {
     va_end(args);
     sandbox->dead = true;
     error_set(&sandbox->death, SBX_ERROR_AGENT, "%s", reason);
-    log_event(sandbox->client, SBX_LOG_INFO, "sandbox.ended", "id", sandbox->id, NULL);
+    log_event(sandbox->client, SBX_LOG_INFO, "sandbox.ended", "id", sandbox->id, "provider",
+              sandbox->provider != NULL ? sandbox->provider->name : "", NULL);
     sandbox_hold(sandbox);
     while (sandbox->ops != NULL)
         op_fail(sandbox->ops, &sandbox->death);
@@ -137,8 +138,9 @@ static sbx_status check_options(const sbx_sandbox_options *options, const char *
     for (size_t i = 0; options->env != NULL && options->env[i] != NULL; i++) {
         const char *equals = strchr(options->env[i], '=');
         if (equals != NULL && equals != options->env[i]) continue;
-        return error_set(err, SBX_ERROR_INVALID, "%s: env[%zu] is '%.40s': write NAME=value", name, i,
-                         options->env[i]);
+        /* Not what it says: values are often secrets. */
+        return error_set(err, SBX_ERROR_INVALID, "%s: env[%zu] has no name before its '=': write NAME=value",
+                         name, i);
     }
     return SBX_OK;
 }
@@ -181,13 +183,6 @@ const char *sbx_sandbox_id(const sbx_sandbox *sandbox) {
     return sandbox != NULL ? sandbox->id : "";
 }
 
-static void machine_shut_down(struct op *op, struct request_reply *reply, void *ctx) {
-    (void)reply;
-    (void)ctx;
-    sandbox_died(op->sandbox, "sandbox %s was ended by sbx_sandbox_kill", op->sandbox->id);
-    op_done(op, SBX_OK);
-}
-
 sbx_status sbx_sandbox_kill(sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err) {
     const char *name = "sbx_sandbox_kill";
     sbx_status status = sandbox_check(sandbox, name, err);
@@ -199,13 +194,7 @@ sbx_status sbx_sandbox_kill(sbx_sandbox *sandbox, const sbx_call *call, sbx_erro
     } else if (sandbox->dead) {
         op_done(op, SBX_OK);
     } else {
-        request_start(op, &(struct request_spec){.method = "POST",
-                                                 .log_route = "shutdown",
-                                                 .what = "asking the agent to end",
-                                                 .target = "shutdown",
-                                                 .needs = ENDPOINT_PROCESS,
-                                                 .repeatable = true,
-                                                 .done = machine_shut_down});
+        sandbox_endpoint_end(op);
     }
     return op_finish(op, NULL, err);
 }

@@ -39,6 +39,8 @@ sbx_status sandbox_check(const struct sbx_sandbox *sandbox, const char *function
 /* Asks the agent what it can do, then ends the op with the handle, whose one reference is taken over. Lock
  * held. */
 void sandbox_endpoint_probe(struct op *op, struct sbx_sandbox *sandbox);
+/* Ends an agent that no provider keeps; the op is done when nothing answers there any more. Lock held. */
+void sandbox_endpoint_end(struct op *op);
 
 /* Results built by providers. */
 sbx_bytes *sandbox_bytes(struct buf *data); /* takes the bytes over; NULL: no memory */

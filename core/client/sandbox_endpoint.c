@@ -6,6 +6,7 @@
 #include "client/op.h"
 #include "client/request.h"
 #include "client/sandbox.h"
+#include "util/clock.h"
 #include "wire/names.h"
 
 /* A handle to an agent at an address: it is asked what it can do before the caller gets the handle. */
@@ -89,6 +90,87 @@ void sandbox_endpoint_probe(struct op *op, struct sbx_sandbox *sandbox) {
                                              .done = healthy});
 }
 
+/* ---- The end */
+
+#define LOOK_MS 10 /* between two looks whether it has ended */
+
+struct ending {
+    struct op *op;
+    struct transfer *look;
+    struct io_timer timer;
+};
+
+static void ending_ended(struct op *op, sbx_status status) {
+    struct ending *e = op->ctx;
+    (void)status;
+    if (e->look != NULL) transfer_cancel(e->look);
+    io_timer_clear(&op->client->io, &e->timer);
+    free(e);
+}
+
+static void look_later(struct ending *e) {
+    if (!io_timer_set(&e->op->client->io, &e->timer, clock_ms() + LOOK_MS)) op_fail_memory(e->op);
+}
+
+/* A connection that breaks may be one that the agent closes as it ends, so only one that cannot be made
+   tells; or what a proxy says of an agent that it cannot reach. */
+static void looked(void *ctx, const struct transfer_end *end) {
+    struct ending *e = ctx;
+    struct op *op = e->op;
+    e->look = NULL;
+    bool answers = end->outcome == TRANSFER_OK && end->head->status < 500;
+    if (answers || (end->outcome != TRANSFER_NOT_SENT && end->outcome != TRANSFER_OK)) {
+        look_later(e);
+        return;
+    }
+    sandbox_died(op->sandbox, "sandbox %s was ended by sbx_sandbox_kill", op->sandbox->id);
+    op_done(op, SBX_OK);
+}
+
+static void look(void *ctx) {
+    struct ending *e = ctx;
+    sbx_error error;
+    e->look = transfer_start(e->op->client,
+                             &(struct transfer_spec){.endpoint = &e->op->sandbox->endpoint,
+                                                     .method = "GET",
+                                                     .log_route = "health",
+                                                     .target = "/health",
+                                                     .fresh = true,
+                                                     .silence_ms = request_silence_ms(),
+                                                     .on_end = looked,
+                                                     .ctx = e},
+                             &error);
+    if (e->look == NULL) op_fail(e->op, &error);
+}
+
+static void asked_to_end(struct op *op, struct request_reply *reply, void *ctx) {
+    (void)op;
+    (void)reply;
+    look(ctx);
+}
+
+void sandbox_endpoint_end(struct op *op) {
+    struct ending *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        op_fail_memory(op);
+        return;
+    }
+    e->op = op;
+    e->timer = (struct io_timer){.fire = look, .ctx = e};
+    op->ctx = e;
+    op->end = ending_ended;
+    request_start(op, &(struct request_spec){.method = "POST",
+                                             .log_route = "shutdown",
+                                             .what = "asking the agent to end",
+                                             .target = "shutdown",
+                                             .needs = ENDPOINT_PROCESS,
+                                             .repeatable = true,
+                                             .done = asked_to_end,
+                                             .ctx = e});
+}
+
+/* ---- Addresses */
+
 static sbx_status make_endpoint(struct endpoint *out, const char *address, const char *token,
                                 sbx_error *err) {
     const char *name = "sbx_sandbox_connect_endpoint";
@@ -104,9 +186,18 @@ static sbx_status make_endpoint(struct endpoint *out, const char *address, const
     }
     bool http = strncmp(address, "http://", 7) == 0 && address[7] != '\0';
     bool https = strncmp(address, "https://", 8) == 0 && address[8] != '\0';
-    if ((!http && !https) || strpbrk(address, "?# \t\r\n@") != NULL) {
+    const char *odd = strpbrk(address, "?#@ \t\r\n");
+    if ((http || https) && odd != NULL) {
+        /* Not all of it: a password or a token may stand there. */
+        return error_set(
+            err, SBX_ERROR_INVALID,
+            "%s: endpoint has a '%c' in it: give http://HOST:PORT, https://HOST or unix:/PATH, and a "
+            "token by the parameter",
+            name, *odd == '\t' || *odd == '\r' || *odd == '\n' ? ' ' : *odd);
+    }
+    if (!http && !https) {
         return error_set(err, SBX_ERROR_INVALID,
-                         "%s: endpoint is '%.120s': give http://HOST:PORT, https://HOST or unix:/PATH", name,
+                         "%s: endpoint is '%.40s': give http://HOST:PORT, https://HOST or unix:/PATH", name,
                          address);
     }
     return endpoint_make(out, ENDPOINT_URL, address, NULL, -1, token, 0, err);
