@@ -1,4 +1,4 @@
-#include <stdio.h>
+#include <string.h>
 
 #include "client/client.h"
 #include "client/json.h"
@@ -12,6 +12,9 @@
 #define ROUND_MS 20000 /* one request waits so long at the agent */
 
 static void finish(struct op *op, const struct stream_exit *exit) {
+    struct sbx_process *process = op->ctx;
+    /* The events that callers get borrow it; what ended the command does not change. */
+    if (process->wait_limit[0] == '\0') memcpy(process->wait_limit, exit->limit, sizeof process->wait_limit);
     op->out.event = process_wait_event(exit);
     if (op->out.event == NULL) {
         op_fail_memory(op);
@@ -99,11 +102,7 @@ sbx_status sbx_process_wait(sbx_event *out, sbx_process *process, const sbx_call
     sbx_completion done;
     status = op_finish(op, &done, err);
     if (status != SBX_OK) return status;
-    if (done.event->limit != NULL) {
-        /* *out outlives this event. */
-        snprintf(process->wait_limit, sizeof process->wait_limit, "%s", done.event->limit);
-        done.event->limit = process->wait_limit;
-    }
+    if (done.event->limit != NULL) done.event->limit = process->wait_limit;
     process_next_give(out, done.event);
     sbx_event_free(done.event);
     return SBX_OK;

@@ -24,8 +24,10 @@ struct request {
     char *target;
     char *headers[4];
     struct transfer *transfer;
-    struct io_timer timer; /* the next attempt, or the verdict */
-    unsigned sent;         /* attempts that the peer may have seen */
+    struct transfer *probe; /* beside a transfer that may take as long as it likes: does the peer live? */
+    struct io_timer timer;  /* the next attempt, the verdict, or the next probe */
+    int64_t lost_ms;        /* when an attempt was first lost; 0 = none was */
+    unsigned sent;          /* attempts that the peer may have seen */
     unsigned attempts;
     bool streamed; /* bytes of the answer or of the request's body have passed: no repetition */
     bool good;     /* the status is one that the caller wants */
@@ -56,6 +58,7 @@ static void request_free(struct request *r) {
     }
     if (r->next != NULL) r->next->prev = r->prev;
     if (r->transfer != NULL) transfer_cancel(r->transfer);
+    if (r->probe != NULL) transfer_cancel(r->probe);
     io_timer_clear(&op->client->io, &r->timer);
     buf_free(&r->body);
     for (size_t i = 0; i < 4; i++)
@@ -125,6 +128,8 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
     bool seen = end->outcome != TRANSFER_NOT_SENT;
     bool hopeless = end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
     bool repeat = !hopeless && (seen ? safe_to_repeat(r) : !r->streamed);
+    if (r->lost_ms == 0) r->lost_ms = clock_ms();
+    if (clock_ms() - r->lost_ms >= request_silence_ms()) repeat = false;
     if (repeat && r->attempts < ATTEMPTS_MAX) {
         later(r, try_again, request_backoff_ms(r->attempts));
         return;
@@ -172,9 +177,41 @@ static bool cut_off(const struct request *r, const struct transfer_head *head) {
     return value == NULL;
 }
 
+static void probed(void *ctx, const struct transfer_end *end);
+
+static void probe(void *ctx) {
+    struct request *r = ctx;
+    struct transfer_spec t = {.endpoint = &r->op->sandbox->endpoint,
+                              .method = "GET",
+                              .log_route = "health",
+                              .target = "/health",
+                              .silence_ms = request_silence_ms() / 3,
+                              .on_end = probed,
+                              .ctx = r};
+    r->probe = transfer_start(r->op->client, &t, &r->error);
+    if (r->probe == NULL) fail(r, &r->error);
+}
+
+static void probed(void *ctx, const struct transfer_end *end) {
+    struct request *r = ctx;
+    r->probe = NULL;
+    if (end->outcome == TRANSFER_OK) {
+        later(r, probe, request_silence_ms());
+        return;
+    }
+    struct transfer_end lost = {.outcome = TRANSFER_SILENT, .error = end->error};
+    transfer_cancel(r->transfer);
+    r->transfer = NULL;
+    r->sent++;
+    after_loss(r, &lost);
+}
+
 static void on_end(void *ctx, const struct transfer_end *end) {
     struct request *r = ctx;
     r->transfer = NULL;
+    io_timer_clear(&r->op->client->io, &r->timer);
+    if (r->probe != NULL) transfer_cancel(r->probe);
+    r->probe = NULL;
     if (end->outcome != TRANSFER_NOT_SENT) r->sent++;
     if (r->too_large) {
         error_set(&r->error, SBX_ERROR_TOO_LARGE, "%s: %s: the answer is over %zu bytes", r->op->name,
@@ -240,6 +277,8 @@ static size_t on_read(void *ctx, char *into, size_t len) {
 static struct request *send_it(struct request *r) {
     struct sbx_sandbox *sandbox = r->op->sandbox;
     int64_t silence = r->spec.silence_ms == 0 ? request_silence_ms() : r->spec.silence_ms;
+    /* A living peer answers soon when it is asked again. */
+    if (silence > 0 && r->lost_ms != 0) silence -= request_silence_ms() * 2 / 3;
     char key[96];
     struct transfer_spec t = {
         .endpoint = &sandbox->endpoint,
@@ -273,7 +312,13 @@ static struct request *send_it(struct request *r) {
     buf_clear(&r->body);
     r->body.max = r->spec.max_reply != 0 ? r->spec.max_reply : REPLY_MAX;
     r->transfer = transfer_start(r->op->client, &t, &r->error);
-    if (r->transfer != NULL) return r;
+    bool ok = r->transfer != NULL;
+    if (ok && silence < 0 && !testing_off("probe")) {
+        r->timer.fire = probe;
+        ok = io_timer_set(&r->op->client->io, &r->timer, clock_ms() + request_silence_ms());
+        if (!ok) error_memory(&r->error);
+    }
+    if (ok) return r;
     fail(r, &r->error);
     return NULL;
 }

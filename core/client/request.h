@@ -30,8 +30,8 @@ struct request_spec {
     /* Not NULL: the request starts a command. It carries a client key where the peer honours keys (written
        here, "" elsewhere), and is repeatable there. Has room for 64 bytes; lives as long as ctx. */
     char *key;
-    int64_t silence_ms; /* the longest wait for any byte of the answer; 0 = 45 s; -1 = no limit but the op's
-                           deadline */
+    int64_t silence_ms; /* the longest wait for any byte of the answer; 0 = 45 s; -1 = as long as the peer
+                           answers others meanwhile */
     size_t max_reply;   /* bytes kept of the body; 0 = 1 MiB; more fails the op with SBX_ERROR_TOO_LARGE */
     int accepts;        /* an error status that is an answer here (404, say) and not a failure; 0 = none */
     /* Streams the body of a 2xx answer instead of keeping it; not repeated once bytes were given. */
