@@ -70,7 +70,9 @@ static int open_temporary(struct file_put *p) {
 static bool set_space_aside(struct file_put *p, struct file_error *e) {
     struct statfs fs;
     if (fstatfs(p->fd, &fs) != 0) return true;
-    p->in_memory = fs.f_type == TMPFS_MAGIC && !testing_off("files-in-memory");
+    /* A file that others can open may be locked by a write of theirs that never ends. */
+    bool own = (!p->in_place && p->temporary[0] == '\0') || testing_off("files-own");
+    p->in_memory = own && fs.f_type == TMPFS_MAGIC && !testing_off("files-in-memory");
     if (p->in_place || p->expected < (int64_t)PREALLOCATE_FROM || testing_off("files-space")) return true;
     /* A tmpfs without a limit says 0 blocks. */
     bool fits = fs.f_blocks == 0 || (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize >= (uint64_t)p->expected;

@@ -26,7 +26,7 @@ struct file_put {
     /* State; fd and directory are -1 before file_put_open */
     int fd;
     int directory;
-    bool in_memory; /* on a file system without a disk: writing waits for nothing */
+    bool in_memory; /* on a file system without a disk, and nobody else has it: writing waits for nothing */
     unsigned place; /* etag_place of directory and name */
     char name[FILE_NAME_SIZE];
     char temporary[40]; /* name of the unfinished file; "" while it has none */

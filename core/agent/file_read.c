@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
-#include <sys/auxv.h>
-#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "agent/etag.h"
@@ -18,7 +20,7 @@
 #define AT_ONCE KIB(64)
 
 #define UNKNOWN INT64_MAX
-#define WINDOW  MIB(2)
+#define PIECES  8 /* of one file in one turn of the loop, so that the others get theirs */
 
 struct reading {
     struct file_op op;
@@ -32,8 +34,9 @@ struct reading {
     bool known;      /* end is what the file has, so Content-Length can be said */
     bool finished;   /* nothing is left to be read */
     bool unchanged;  /* 304 */
-    int64_t cached;  /* up to here the kernel holds the file in memory: reading it will not wait for a disk */
+    bool in_memory;  /* on a file system without a disk */
     size_t piece;    /* how much is read next */
+    struct later more;
     char tag[ETAG_SIZE];
     char *data;
     size_t data_len, data_cap;
@@ -95,25 +98,6 @@ static size_t piece_size(const struct reading *r, size_t most) {
     return left < (int64_t)most ? (size_t)left : most;
 }
 
-/* How far from `at` on every page is in memory, at most WINDOW. Only the owner is told the truth by mincore;
-   anybody else's file is taken as not cached. */
-static int64_t cached_until(int fd, int64_t at, int64_t end) {
-    struct stat st;
-    if (fstat(fd, &st) != 0 || st.st_uid != geteuid() || st.st_size < end) return at;
-    unsigned char pages[WINDOW / 4096 + 1];
-    int64_t page = (int64_t)getauxval(AT_PAGESZ), from = at - at % page;
-    int64_t to = end - from < (int64_t)WINDOW ? end : from + (int64_t)WINDOW;
-    size_t len = (size_t)(to - from);
-    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, from);
-    if (map == MAP_FAILED) return at;
-    bool known = mincore(map, len, pages) == 0;
-    munmap(map, len);
-    int64_t until = from;
-    for (size_t i = 0; known && until < to && (pages[i] & 1) != 0; i++)
-        until += page;
-    return until < at ? at : until;
-}
-
 static void set_range(struct reading *r, const struct stat *st, bool generated) {
     r->known = !generated && st->st_size > 0;
     if (testing_off("files-pseudo")) r->known = true;
@@ -142,6 +126,8 @@ static void open_work(struct file_op *op) {
     }
     set_range(r, &st, generated);
     if (r->known && r->head) return;
+    struct statfs fs;
+    r->in_memory = fstatfs(r->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
     size_t room = piece_size(r, AT_ONCE);
     if (!make_room(r, room > 0 ? room : 1)) return;
     while (!r->finished && r->data_len < room)
@@ -159,10 +145,7 @@ static void piece_done(struct file_op *op);
 
 static void piece_work(struct file_op *op) {
     struct reading *r = (struct reading *)op;
-    /* Where the loop reads most of it, this is the look for the next window, not the reading. */
-    size_t want = r->cached >= r->at ? AT_ONCE : LIMIT_FILE_CHUNK;
-    if (make_room(r, want) && read_piece(r, piece_size(r, want)) && r->known)
-        r->cached = cached_until(r->fd, r->at, r->end);
+    if (make_room(r, LIMIT_FILE_CHUNK)) read_piece(r, piece_size(r, LIMIT_FILE_CHUNK));
 }
 
 /* Sends what was read. False: that was the last of it. */
@@ -180,21 +163,36 @@ static bool send_piece(struct reading *r, char *data, size_t len) {
     return !r->finished;
 }
 
-/* Reads what is in memory right here, into a buffer that stays in the processor's cache: for a reader that
-   keeps up this is faster than sendfile, which handles each page, and than a worker. After WINDOW bytes a
-   worker looks again, so others get their turn. */
+static void next_pieces(struct exchange *x);
+
+static void next_later(struct later *l) {
+    struct reading *r = (struct reading *)((char *)l - offsetof(struct reading, more));
+    next_pieces(r->op.x);
+}
+
+/* Reads what can be had without waiting: what a file system with a disk has in its cache, and says so, and
+   what lies in memory anyway. Other file systems (FUSE, NFS, overlays) may ask somebody even then, and do not
+   know RWF_NOWAIT. 0 and -1: a worker finds out. */
+static ssize_t read_here(const struct reading *r, char *to, size_t want) {
+    struct iovec iov = {.iov_base = to, .iov_len = want};
+    if (r->in_memory || testing_off("files-nowait")) return pread(r->fd, to, want, r->at);
+    return syscall(SYS_preadv2, r->fd, &iov, 1, (long)r->at, 0L, RWF_NOWAIT);
+}
+
+/* Sends right from here what need not be waited for, through a buffer that stays in the processor's cache:
+   for a reader that keeps up this is faster than sendfile, which handles each page, and than a worker. */
 static void next_pieces(struct exchange *x) {
     static char piece[LIMIT_FILE_CHUNK];
     struct reading *r = x->ctx;
     if (r->op.running || r->finished) return;
-    while (exchange_pending(x) < EXCHANGE_LOW) {
-        if (r->at >= r->cached) {
-            file_op_run(&r->op, piece_work, piece_done);
+    for (int n = 0; exchange_pending(x) < EXCHANGE_LOW; n++) {
+        if (n == PIECES) {
+            loop_later(&r->more, next_later);
             return;
         }
-        ssize_t got = pread(r->fd, piece, piece_size(r, r->piece), r->at);
-        if (got < 0) {
-            exchange_abort(x);
+        ssize_t got = read_here(r, piece, piece_size(r, r->piece));
+        if (got <= 0) {
+            file_op_run(&r->op, piece_work, piece_done);
             return;
         }
         advance(r, (size_t)got);
@@ -241,6 +239,12 @@ static void open_done(struct file_op *op) {
     piece_done(op);
 }
 
+static void on_close(struct exchange *x) {
+    struct reading *r = x->ctx;
+    loop_unlater(&r->more);
+    file_op_close(x);
+}
+
 void file_read_start(struct exchange *x) {
     uint64_t offset = 0, length = 0;
     int bounded;
@@ -257,5 +261,6 @@ void file_read_start(struct exchange *x) {
     if (!file_op_field(x, "If-Match", &r->if_match) || !file_op_field(x, "If-None-Match", &r->if_none_match))
         return;
     x->on_drain = next_pieces;
+    x->on_close = on_close;
     file_op_run(&r->op, open_work, open_done);
 }

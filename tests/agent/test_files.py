@@ -1,11 +1,13 @@
 # ctest: timeout=300
 """Reading and writing files: bytes, ranges, special files, entity tags, errors."""
 import os
+import select
 import socket
 import time
 
 import pytest
 from agent import Agent, wait_until
+from fuse import FuseFile
 from files import RANDOM, Files, error, target
 from raw_http import HttpError
 
@@ -246,6 +248,49 @@ def test_a_reader_that_goes_away_leaves_nothing_open(agent, tmp_path):
             c.send_request("GET", target("read", path=path), agent.headers())
             c.read_head()
     wait_until(lambda: agent.descriptors() <= before, what="closing of the files")
+
+
+@pytest.fixture
+def remote_file(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    (tmp_path / "remote").mkdir()
+    with FuseFile(RANDOM * 6, tmp_path / "remote") as f:
+        assert open(f.path, "rb").read() == f.data  # the kernel has it all in its cache
+        yield f
+
+
+def begin_and_stall(agent, connection, f):
+    """Reads until the agent's next read of the file waits for a file system that does not answer; returns the response and what came."""
+    connection.send_request("GET", target("read", path=f.path), agent.headers())
+    response = connection.read_head()
+    pieces, got = connection.body_pieces(response), []
+    got.append(next(pieces))
+    f.stall()
+    while not f.asked.wait(0.001):
+        if select.select([connection.socket], [], [], 0)[0]:
+            got.append(next(pieces))
+    assert sum(map(len, got)) < len(f.data)
+    return pieces, got
+
+
+def test_a_file_system_that_does_not_answer_holds_up_only_its_reader(agent, remote_file):
+    with agent.connect(receive_buffer=1 << 18) as c:
+        pieces, got = begin_and_stall(agent, c, remote_file)
+        for _ in range(3):
+            assert agent.get("/health", timeout=10).status == 200
+        remote_file.go_on()
+        assert b"".join(got) + b"".join(pieces) == remote_file.data
+
+
+def test_control_reading_what_the_cache_has_may_wait_all_the_same(remote_file):
+    with Agent(off="files-nowait") as a, a.connect(receive_buffer=1 << 18) as c:
+        try:
+            begin_and_stall(a, c, remote_file)
+            with pytest.raises(TimeoutError):
+                a.get("/health", timeout=1)
+        finally:
+            remote_file.go_on()
 
 
 def test_entity_tags_guard_writes(files, tmp_path):

@@ -1,6 +1,7 @@
 # ctest: timeout=300
 """A written file appears whole or not at all: readers, full disks, lost connections, killed agents, writers at the same time; ranged
 writes end at the right bytes."""
+import mmap
 import os
 import random
 import signal
@@ -9,10 +10,12 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from agent import Agent, wait_until
+from fuse import FuseFile
 from files import RANDOM, Files, error, target
 
 
@@ -280,3 +283,51 @@ def test_a_slow_upload_holds_no_worker_and_little_memory(agent, tmp_path):
     assert time.monotonic() - begun < 5
     for c in slow:
         c.close()
+
+
+@contextmanager
+def locked(directory):
+    """The file f in memory, which this process writes to from memory that does not come: its lock is held for as long. No process is
+    started meanwhile: it would close a file that does not answer."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    (directory / "remote").mkdir()
+    with FuseFile(RANDOM, directory / "remote") as f:
+        source, to = os.open(f.path, os.O_RDONLY), os.open(directory / "f", os.O_WRONLY | os.O_CREAT)
+        memory = mmap.mmap(source, 0, prot=mmap.PROT_READ)
+        f.stall()
+        writer = threading.Thread(target=os.write, args=[to, memory])
+        writer.start()
+        try:
+            assert f.asked.wait(10)
+            yield f
+        finally:
+            f.go_on()
+            writer.join()
+            memory.close()
+            os.close(source)
+            os.close(to)
+
+
+def begin_range(agent, path):
+    """A write in place, as far as the file's lock."""
+    c = agent.connect()
+    c.send_request("PUT", target("write", path=path, offset=0), agent.headers([("Content-Length", len(RANDOM)), ("Expect", "100-continue")]))
+    assert c.read_head().status == 100
+    c.send(RANDOM[:1000])
+    return c
+
+
+def test_a_locked_file_holds_up_only_its_writer(agent, tmp_path):
+    with locked(tmp_path) as lock, begin_range(agent, f"{tmp_path}/f") as c:
+        for _ in range(3):
+            assert agent.get("/health", timeout=10).status == 200
+        lock.go_on()
+        c.send(RANDOM[1000:])
+        assert c.read_response().status == 200
+
+
+def test_control_the_loop_would_wait_for_the_lock(tmp_path):
+    with Agent(off="files-own") as a, locked(tmp_path), begin_range(a, f"{tmp_path}/f"), pytest.raises(TimeoutError):
+        for _ in range(50):
+            a.get("/health", timeout=1)
