@@ -1,5 +1,6 @@
 #include "client/handover.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,45 +9,82 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "client/record.h"
 #include "util/scope.h"
+#include "util/testing.h"
 #include "util/text.h"
 
+#define PREFIX      ".connect-"
 #define SEND_BUFFER (1024 * 1024) /* the kernel gives what its own limit allows */
 
-void handover_init(struct handover *handover) {
+void handover_init(struct handover *handover, const char *runtime) {
     handover->listener = handover->inode = -1;
+    handover->runtime = runtime;
 }
 
 void handover_close(struct handover *handover) {
     if (handover->listener >= 0) close(handover->listener);
     if (handover->inode >= 0) close(handover->inode);
-    handover_init(handover);
+    handover_init(handover, handover->runtime);
 }
 
-static bool listen_below(struct handover *handover, const char *directory) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char random[17];
-    if (directory == NULL || directory[0] != '/' || !text_random_hex(8, random)) return false;
-    int len = snprintf(address.sun_path, sizeof address.sun_path, "%s/.hfsandbox-%s", directory, random);
-    if (len < 0 || (size_t)len >= sizeof address.sun_path) return false;
+static bool address_in(struct sockaddr_un *out, int dir, const char *name) {
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int len = snprintf(out->sun_path, sizeof out->sun_path, "/proc/self/fd/%d/%s", dir, name);
+    return len > 0 && (size_t)len < sizeof out->sun_path;
+}
+
+static bool nobody_listens(int dir, const char *name) {
+    struct sockaddr_un address;
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd >= 0 && address_in(&address, dir, name) &&
+           connect(fd, (struct sockaddr *)&address, sizeof address) != 0 && errno == ECONNREFUSED;
+}
+
+void handover_sweep(int runtime) {
+    if (testing_off("name-sweep")) return;
+    int fd = openat(runtime, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+    if (dir == NULL) scope_close(&fd);
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) == 0 && nobody_listens(runtime, entry->d_name))
+            unlinkat(runtime, entry->d_name, 0);
+    if (dir != NULL) closedir(dir);
+}
+
+static bool listen_in(struct handover *handover, int dir) {
+    struct sockaddr_un address;
+    char name[sizeof PREFIX + 16] = PREFIX;
+    if (!text_random_hex(8, name + sizeof PREFIX - 1) || !address_in(&address, dir, name)) return false;
     cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0) return false;
-    int inode = open(address.sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    unlink(address.sun_path);
-    if (inode < 0) return false;
-    if (listen(fd, SOMAXCONN) != 0) {
-        close(inode);
-        return false;
-    }
+    bool listening = listen(fd, SOMAXCONN) == 0;
+    cleanup_fd int inode = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    unlinkat(dir, name, 0);
+    if (!listening || inode < 0) return false;
     handover->listener = steal_fd(&fd);
-    handover->inode = inode;
+    handover->inode = steal_fd(&inode);
     return true;
 }
 
+static bool listen_below(struct handover *handover, const char *runtime) {
+    sbx_error error;
+    cleanup_free char *path = NULL;
+    cleanup_fd int dir = record_runtime(&path, runtime, &error);
+    if (dir < 0) return false;
+    handover_sweep(dir);
+    /* Another program's sweep may come between bind and listen. */
+    for (int tries = 0; tries < 5; tries++)
+        if (listen_in(handover, dir)) return true;
+    return false;
+}
+
 static bool listen_somewhere(struct handover *handover) {
-    return handover->listener >= 0 || listen_below(handover, getenv("XDG_RUNTIME_DIR")) ||
-           listen_below(handover, getenv("TMPDIR")) || listen_below(handover, "/tmp") ||
-           listen_below(handover, "/dev/shm");
+    char shm[48];
+    snprintf(shm, sizeof shm, "/dev/shm/hfsandbox-%u", (unsigned)geteuid());
+    return handover->listener >= 0 || listen_below(handover, handover->runtime) ||
+           listen_below(handover, shm);
 }
 
 /* The kernel's own choice of a name that nobody else has. */

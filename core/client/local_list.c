@@ -10,6 +10,7 @@
 
 #include "client/client.h"
 #include "client/local_spawn.h"
+#include "client/handover.h"
 #include "client/machine.h"
 #include "client/record.h"
 #include "util/clock.h"
@@ -218,6 +219,7 @@ void local_list_reap(struct op *op, int64_t min_age_ms) {
         op_fail(op, &error);
         return;
     }
+    handover_sweep(r->runtime);
     if (r->targets != NULL && !io_timer_set(&op->client->io, &r->grace, clock_deadline(KILL_GRACE)))
         on_reap_grace(r);
     reap_check(r);

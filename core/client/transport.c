@@ -428,7 +428,7 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
     bool unsealed = curl_version_info(CURLVERSION_NOW)->version_num < 0x080900;
     if (unsealed && !testing_off("wakeup-seal")) wakeup_seal(&(struct wakeup){wake, calm, transport->multi});
     transport->client = client;
-    handover_init(&transport->handover);
+    handover_init(&transport->handover, client->runtime_dir);
     transport->timer = (struct io_timer){.fire = timer_fired, .ctx = transport};
     transport->kick = (struct io_timer){.fire = transfer_step_settle, .ctx = transport};
     curl_multi_setopt(transport->multi, CURLMOPT_SOCKETFUNCTION, on_socket);

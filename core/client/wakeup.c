@@ -13,7 +13,7 @@
 #include "util/text.h"
 
 #define CANDIDATES 16
-#define ROUNDS     3
+#define ROUNDS     2
 #define MARK       16
 
 static int readable(int fd) {
@@ -76,7 +76,7 @@ void wakeup_seal(const struct wakeup *wakeup) {
     int found[CANDIDATES];
     wakeup->wake(wakeup->ctx);
     size_t count = scan(found, 1);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < ROUNDS && count > 0; round++) {
         wakeup->calm(wakeup->ctx);
         count = keep(found, count, 0);
         wakeup->wake(wakeup->ctx);

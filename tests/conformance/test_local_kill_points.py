@@ -1,5 +1,6 @@
 """A client killed before and after each single system call of creating, using and ending a sandbox: nothing is left, but detached sandboxes that
 are complete."""
+import os
 import tempfile
 
 import pytest
@@ -67,9 +68,13 @@ def agents():
                 pass
     return found
 
+def passing(name):
+    "A socket's name of the moment: whoever uses the library next removes one that is left."
+    return name.startswith(".connect-")
+
 def complete():
     "The detached sandboxes that are ready and running; None while anything else is there."
-    names = os.listdir(runtime)
+    names = [name for name in os.listdir(runtime) if not passing(name)]
     if not all(os.path.exists(f"{runtime}/{name}/record.json") for name in names) or bool(names) != bool(agents()):
         return None
     return names
@@ -92,16 +97,17 @@ def usable(name):
                 assert client.connect(name).run("echo hi").out == b"hi\n"
             return True
         except sbx.Error:
-            if not os.listdir(runtime) and not agents():
+            if not [name for name in os.listdir(runtime) if not passing(name)] and not agents():
                 return False
             if time.monotonic() > end:
                 raise
             time.sleep(0.002)
 
-point, whole, left = 0, 0, []
+point, whole, left, names_left = 0, 0, [], 0
 while True:
     point += 1
     more = killed_at(point)
+    names_left += any(map(passing, os.listdir(runtime)))
     names = settled(0.5 if stop_at_first else 10)
     if names is None:
         left.append(point)
@@ -113,15 +119,21 @@ while True:
         with sbx.Client(runtime_dir=runtime) as client:
             assert client.reap() == 1
     if not more: break
-print(json.dumps({"points": point, "whole": whole, "left": left}))
+with sbx.Client(runtime_dir=runtime) as client:
+    client.reap() if detached else client.create().close()
+sbx.wait_until(lambda: not agents(), what="the end of every agent")
+files = [f"{place}/{name}" for place in (runtime, os.environ["XDG_RUNTIME_DIR"], os.environ["TMPDIR"]) for name in os.listdir(place)]
+files += [name for name in os.listdir("/tmp") + os.listdir("/dev/shm") if passing(name)]
+print(json.dumps({"points": point, "whole": whole, "left": left, "names_left": names_left, "files": files}))
 """
 
 
 def trace(detached, stop_at_first=0, **env):
     import json
     import uuid
-    with tempfile.TemporaryDirectory() as runtime:
-        done = sbx.script(TRACE, runtime, detached, stop_at_first, env={"SBX_TEST_MARK": uuid.uuid4().hex, **env}, timeout=280)
+    with tempfile.TemporaryDirectory() as runtime, tempfile.TemporaryDirectory() as xdg, tempfile.TemporaryDirectory() as tmp:
+        env = {"SBX_TEST_MARK": uuid.uuid4().hex, "XDG_RUNTIME_DIR": xdg, "TMPDIR": tmp, **env}
+        done = sbx.script(TRACE, runtime, detached, stop_at_first, env=env, timeout=280)
         if stop_at_first:
             sbx.script("import sbx, sys; sbx.Client(runtime_dir=sys.argv[1]).reap()", runtime)
     return json.loads(done.stdout)
@@ -130,8 +142,13 @@ def trace(detached, stop_at_first=0, **env):
 @pytest.mark.parametrize("detached", [0, 1])
 def test_client_killed_at_each_system_call(detached):
     seen = trace(detached)
-    assert seen["left"] == [] and seen["points"] > 100, seen
+    assert seen["left"] == [] and seen["points"] > 100 and seen["files"] == [], seen
     assert (seen["whole"] > 0) == bool(detached), seen
+
+
+def test_control_without_the_sweep():
+    seen = trace(0, SBX_TEST_OFF="name-sweep")
+    assert seen["names_left"] and any("/.connect-" in name for name in seen["files"]), seen
 
 
 def test_control_without_the_watch_on_the_client():
