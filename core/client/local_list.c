@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "client/client.h"
@@ -15,8 +18,12 @@
 #include "client/record.h"
 #include "util/clock.h"
 #include "util/scope.h"
+#include "util/testing.h"
+#include "wire/names.h"
 
-#define KILL_GRACE 2000 /* between SIGTERM and SIGKILL */
+#define KILL_GRACE    2000  /* between SIGTERM and SIGKILL */
+#define HIDDEN_MOST   10000 /* for the end of one whose keeper gets no signal from here */
+#define INTERVAL_LOCK 20    /* between two looks at its lock */
 
 /* ------------------------------------------------------------ Walking the records */
 
@@ -118,21 +125,24 @@ void local_list(struct op *op) {
 struct target { /* a sandbox that was told to end */
     struct target *next;
     struct reaper *reaper;
-    struct io_watch watch; /* of its keeper */
+    struct io_watch watch; /* of its keeper; fd -1: it is in another pid namespace */
+    int dir, socket;       /* then: its lock tells its end; where it was told */
     char id[RECORD_ID_SIZE];
 };
 
 struct reaper {
     struct op *op;
     struct target *targets;
-    struct io_timer grace;
-    int64_t now, min_age_ms;
+    struct io_timer grace, poll;
+    int64_t now, min_age_ms, hidden_until;
     int runtime;
 };
 
 static void target_free(struct target *t) {
     io_watch_clear(&t->reaper->op->client->io, &t->watch);
-    close(t->watch.fd);
+    scope_close(&t->watch.fd);
+    scope_close(&t->dir);
+    scope_close(&t->socket);
     free(t);
 }
 
@@ -140,6 +150,7 @@ static void reap_end(struct op *op, sbx_status status) {
     struct reaper *r = op->ctx;
     (void)status;
     io_timer_clear(&op->client->io, &r->grace);
+    io_timer_clear(&op->client->io, &r->poll);
     while (r->targets != NULL) {
         struct target *t = r->targets;
         r->targets = t->next;
@@ -153,10 +164,8 @@ static void reap_check(struct reaper *r) {
     if (r->targets == NULL) op_done(r->op, SBX_OK);
 }
 
-static void on_target_ended(void *ctx, unsigned events) {
-    struct target *t = ctx;
+static void target_ended(struct target *t) {
     struct reaper *r = t->reaper;
-    (void)events;
     for (struct target **at = &r->targets; *at != NULL; at = &(*at)->next) {
         if (*at != t) continue;
         *at = t->next;
@@ -165,13 +174,63 @@ static void on_target_ended(void *ctx, unsigned events) {
     record_clean(r->runtime, t->id); /* its keeper has done so, unless it was ended by SIGKILL */
     r->op->out.number++;
     target_free(t);
+}
+
+static void on_target_ended(void *ctx, unsigned events) {
+    struct reaper *r = ((struct target *)ctx)->reaper;
+    (void)events;
+    target_ended(ctx);
     reap_check(r);
 }
 
 static void on_reap_grace(void *ctx) {
     struct reaper *r = ctx;
     for (struct target *t = r->targets; t != NULL; t = t->next)
-        local_spawn_signal(t->watch.fd, SIGKILL);
+        if (t->watch.fd >= 0) local_spawn_signal(t->watch.fd, SIGKILL);
+}
+
+/* Those whose keepers no signal reaches. */
+static void on_reap_poll(void *ctx) {
+    struct reaper *r = ctx;
+    const struct target *hidden = NULL;
+    for (struct target *t = r->targets, *next; t != NULL; t = next) {
+        next = t->next;
+        if (t->watch.fd >= 0) continue;
+        if (!record_alive(t->dir))
+            target_ended(t);
+        else
+            hidden = t;
+    }
+    if (hidden == NULL) {
+        reap_check(r);
+        return;
+    }
+    sbx_error error = {.code = SBX_OK};
+    if (clock_ms() >= r->hidden_until)
+        error_set(
+            &error, SBX_ERROR_AGENT,
+            "sandbox %s did not end: its keeper is in another pid namespace, and its agent does not heed "
+            "its socket; end it there",
+            hidden->id);
+    else if (!io_timer_set(&r->op->client->io, &r->poll, clock_deadline(INTERVAL_LOCK)))
+        error_memory(&error);
+    if (error.code != SBX_OK) op_fail(r->op, &error);
+}
+
+/* Told over its socket, without waiting for an answer. What went wrong shows by its not ending. */
+static int tell(int dir, const struct record *record) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char request[256];
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, LOCAL_SOCKET);
+    int n = snprintf(request, sizeof request,
+                     "POST /v1/shutdown HTTP/1.1\r\nHost: agent\r\n" HEADER_TOKEN
+                     ": %s\r\nContent-Length: 0\r\n\r\n",
+                     record->token);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        (void)send(fd, request, (size_t)n, MSG_NOSIGNAL);
+    explicit_bzero(request, sizeof request);
+    return fd;
 }
 
 static bool reap_visit(struct found *f, int runtime, void *ctx) {
@@ -180,20 +239,23 @@ static bool reap_visit(struct found *f, int runtime, void *ctx) {
         if (record_clean(runtime, f->record.id)) r->op->out.number++;
         return true;
     }
-    /* Without a visible keeper (it is in another pid namespace) it can be ended over its socket only, by
-     * kill. */
-    if (f->keeper < 0 || r->now - f->record.created_at_ms < r->min_age_ms) return true;
+    if (r->now - f->record.created_at_ms < r->min_age_ms) return true;
+    int dir = f->keeper < 0 ? record_open(runtime, f->record.id, NULL) : -1;
+    if (f->keeper < 0 && dir < 0) return true; /* it has ended meanwhile */
     struct target *t = calloc(1, sizeof *t);
-    if (t == NULL) return false;
-    *t = (struct target){
-        .next = r->targets, .reaper = r, .watch = {.ready = on_target_ended, .ctx = t, .fd = f->keeper}};
-    memcpy(t->id, f->record.id, sizeof t->id);
-    if (!io_watch_set(&r->op->client->io, &t->watch, IO_READ)) {
-        free(t);
+    if (t == NULL) {
+        scope_close(&dir);
         return false;
     }
-    f->keeper = -1;
+    *t = (struct target){.next = r->targets,
+                         .reaper = r,
+                         .watch = {.ready = on_target_ended, .ctx = t, .fd = steal_fd(&f->keeper)},
+                         .dir = dir,
+                         .socket = dir >= 0 ? tell(dir, &f->record) : -1};
+    memcpy(t->id, f->record.id, sizeof t->id);
     r->targets = t;
+    if (dir >= 0) return true;
+    if (!io_watch_set(&r->op->client->io, &t->watch, IO_READ)) return false;
     local_spawn_signal(t->watch.fd, SIGTERM);
     return true;
 }
@@ -206,6 +268,8 @@ void local_list_reap(struct op *op, int64_t min_age_ms) {
     }
     *r = (struct reaper){.op = op,
                          .grace = {.fire = on_reap_grace, .ctx = r},
+                         .poll = {.fire = on_reap_poll, .ctx = r},
+                         .hidden_until = clock_deadline(testing_ms(HIDDEN_MOST)),
                          .now = clock_wall_ms(),
                          .min_age_ms = min_age_ms,
                          .runtime = -1};
@@ -222,5 +286,5 @@ void local_list_reap(struct op *op, int64_t min_age_ms) {
     handover_sweep(r->runtime);
     if (r->targets != NULL && !io_timer_set(&op->client->io, &r->grace, clock_deadline(KILL_GRACE)))
         on_reap_grace(r);
-    reap_check(r);
+    on_reap_poll(r);
 }

@@ -1,6 +1,7 @@
 """Detached sandboxes: found, used, killed and reaped by other processes; their records are private and hostile ones do no harm."""
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -141,6 +142,43 @@ def test_keeper_that_was_killed_leaves_nothing_running(runtime):
     (name, message), = do(runtime, f"client.connect('{id}')")
     assert name == "ERROR_NOT_FOUND" and id in message
     assert do(runtime, "client.reap()", "client.list()") == [1, []]
+
+
+def create_hidden(runtime):
+    """A sandbox whose keeper is in another pid namespace, which lives as long as the process that is returned with it."""
+    script = runtime.parent / "create.py"
+    script.write_text(DO)
+    holder = subprocess.Popen(["unshare", *([] if os.geteuid() == 0 else ["-Ur"]), "-pf", "--kill-child", "--mount-proc", "sh", "-c",
+                               '"$@"; exec sleep 1000', "sh", sys.executable, script, runtime, "client.create(detached=1)"],
+                              stdout=subprocess.PIPE, text=True, env=sbx.environment())
+    return json.loads(holder.stdout.readline()), holder
+
+
+def test_reap_ends_those_of_another_pid_namespace(runtime):
+    id, holder = create_hidden(runtime)
+    try:
+        assert do(runtime, "[(r['id'], r['running']) for r in client.list()]", "client.reap(3600000)", "client.reap()", "client.list()") == [
+            [[id, True]], 0, 1, []]
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_reap_says_which_do_not_end(runtime):
+    """One whose agent is stopped, and another that ends all the same."""
+    hidden, holder = create_hidden(runtime)
+    try:
+        do(runtime, "client.create(detached=1)")
+        with open("/proc/locks") as locks:
+            inode = os.stat(runtime / hidden).st_ino
+            keeper = next(int(line.split()[4]) for line in locks if line.split()[5].endswith(f":{inode}"))
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGSTOP)
+        (name, message), rows = do(runtime, "client.reap()", "[r['id'] for r in client.list()]", SBX_TEST_SCALE="10")
+        assert name == "ERROR_AGENT" and hidden in message and rows == [hidden]
+    finally:
+        holder.kill()
+        holder.communicate()
 
 
 def test_long_runtime_directory(tmp_path):
