@@ -21,7 +21,6 @@ struct agent_config {
     bool detached;
     const char *cwd; /* default working directory of commands; absolute */
     char **env;      /* the environment that commands start from; NULL-terminated */
-    uint64_t limit_processes, limit_memory, limit_disk, limit_open_files; /* 0 = none */
 };
 
 extern struct agent_config agent;

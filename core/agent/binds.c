@@ -16,13 +16,15 @@
 #include "agent/keeper.h"
 #include "agent/mounts.h"
 #include "agent/namespaces.h"
+#include "agent/root.h"
 #include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "util/whole.h"
+#include "wire/limits.h"
 
-#define LIMIT_BINDS     64
 #define RESOLVE_IN_ROOT 0x10U
+
 static int mounts[LIMIT_BINDS]; /* detached; 0 = not opened yet */
 
 static bool fail(struct confine_error *e, const struct confine_bind *b, int error, const char *remedy,
@@ -54,6 +56,8 @@ static bool check(const struct confine_bind *b, struct confine_error *e) {
     if (b->source[0] != '/') return fail(e, b, 0, "give an absolute path", "the source is no absolute path");
     if (below(b->target, "/proc") || below(b->target, "/dev") || below(b->target, "/sys"))
         return fail(e, b, 0, "choose another target", "nothing may cover /proc, /dev or /sys");
+    if (below(ROOT_HOME, b->target) && strcmp(ROOT_HOME, b->target) != 0)
+        return fail(e, b, 0, "choose a target below it", "it would cover the home directory " ROOT_HOME);
     return true;
 }
 
@@ -152,6 +156,8 @@ bool binds_open(const struct confine_config *c, struct confine_error *e) {
     for (size_t i = 0; i < c->bind_count; i++) {
         const struct confine_bind *b = &c->binds[i];
         if (mounts[i] == 0) mounts[i] = mounts_clone(AT_FDCWD, b->source, true);
+        /* Not the path's fault: the same call will be refused for the root. */
+        if (mounts[i] < 0 && errno == EPERM) return namespaces_explain(e, "binds", errno, "opening binds");
         if (mounts[i] < 0) return fail(e, b, errno, "bind a path that exists and that you may read", "open");
         const struct mounts_attr attr = {.set = MOUNTS_NOSUID | (b->writable ? 0U : MOUNTS_RDONLY) |
                                                 (testing_off("bind-nodev") ? 0U : MOUNTS_NODEV)};

@@ -25,6 +25,10 @@ struct confine_bind {
     bool writable;
 };
 
+struct limits {
+    uint64_t processes, memory, disk, open_files; /* 0 = none */
+};
+
 struct confine_config {
     enum confine_level level;
     bool host_network;
@@ -32,7 +36,7 @@ struct confine_config {
     char *dir; /* the sandbox's private directory on the host, or NULL */
     struct confine_bind *binds;
     size_t bind_count;
-    uint64_t processes, memory, disk, open_files; /* 0 = the default of the level (none: no limit) */
+    struct limits limits;
 };
 
 struct confine_error {

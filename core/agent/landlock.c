@@ -52,7 +52,7 @@ struct grant {
 /* Level full: the root holds nothing but what may be read. */
 static const struct grant full[] = {
     {"/", READ | EXECUTE},
-    {"/proc", READ | WRITE_FILE},
+    {"/proc", READ | WRITE_FILE | TRUNCATE},
     {"/dev", READ | WRITE_FILE | TRUNCATE | IOCTL_DEV},
     {NULL, 0},
 };
@@ -95,7 +95,8 @@ static uint64_t rights_of(int abi) {
 
 int landlock_abi(void) {
     long abi = syscall(NR_CREATE, NULL, 0, 1U /* LANDLOCK_CREATE_RULESET_VERSION */);
-    return abi > 0 && !testing_off("landlock") ? (int)abi : 0;
+    if (abi <= 0 || testing_off("landlock")) return 0;
+    return abi > 2 && testing_off("landlock-truncate") ? 2 : (int)abi;
 }
 
 static bool grant(int ruleset, uint64_t handled, const char *path, uint64_t rights, struct confine_error *e) {
@@ -145,17 +146,20 @@ static bool grant_shared(int ruleset, uint64_t handled, const struct confine_con
 bool landlock_apply(const struct confine_config *c, const char *home, const char *tmp,
                     struct confine_error *e) {
     int abi = landlock_abi();
+    /* Older ones let every file of the user be truncated, which is all right only behind a root of its own.
+     */
+    int least = c->level == CONFINE_FULL ? 1 : 3;
     uint64_t handled = rights_of(abi);
     struct ruleset attr = {.files = handled};
     if (abi >= LANDLOCK_ABI_SCOPE && !testing_off("scope")) attr.scope = SCOPE_ABSTRACT | SCOPE_SIGNAL;
     size_t size = abi >= LANDLOCK_ABI_SCOPE ? sizeof attr
                   : abi >= 4                ? 2 * sizeof(uint64_t)
                                             : sizeof(uint64_t);
-    cleanup_fd int ruleset = abi == 0 ? -1 : (int)syscall(NR_CREATE, &attr, size, 0);
+    cleanup_fd int ruleset = abi < least ? -1 : (int)syscall(NR_CREATE, &attr, size, 0);
     if (ruleset < 0)
-        return confine_fail(e, "landlock", abi == 0 ? ENOSYS : errno,
-                            "use a kernel (5.13 or newer) with landlock in its lsm= boot parameter",
-                            "no Landlock here");
+        return confine_fail(e, "landlock", abi < least ? ENOSYS : errno,
+                            "use Linux 6.2 or newer with landlock in its lsm= boot parameter",
+                            "Landlock of version %d here, %d is needed", abi, least);
     bool ok = c->level == CONFINE_FULL ? grant_full(ruleset, handled, c, e)
                                        : grant_shared(ruleset, handled, c, home, tmp, e);
     if (ok && syscall(NR_RESTRICT, ruleset, 0) != 0)

@@ -9,7 +9,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "agent/namespaces.h"
@@ -21,11 +20,6 @@
 
 #define NICENESS 5 /* the agent, the neighbours' agents and the host's programs go first */
 
-#define DEFAULT_PROCESSES  512
-#define DEFAULT_MEMORY     ((uint64_t)4 << 30)
-#define DEFAULT_DISK       ((uint64_t)1 << 30)
-#define DEFAULT_OPEN_FILES 4096
-
 static struct limits chosen;
 static enum confine_level level;
 
@@ -35,23 +29,9 @@ static struct {
 } table[12];
 static size_t table_len;
 
-static uint64_t or_default(uint64_t asked, uint64_t otherwise) {
-    return asked != 0 || level == CONFINE_NONE ? asked : otherwise;
-}
-
-static uint64_t default_memory(void) {
-    struct sysinfo info;
-    if (sysinfo(&info) != 0) return DEFAULT_MEMORY;
-    uint64_t part = (uint64_t)info.totalram * info.mem_unit / 4 * 3;
-    return part < DEFAULT_MEMORY ? part : DEFAULT_MEMORY;
-}
-
 void limits_choose(const struct confine_config *c) {
     level = c->level;
-    chosen.processes = or_default(c->processes, DEFAULT_PROCESSES);
-    chosen.memory = or_default(c->memory, default_memory());
-    chosen.disk = level == CONFINE_FULL ? or_default(c->disk, DEFAULT_DISK) : 0;
-    chosen.open_files = or_default(c->open_files, DEFAULT_OPEN_FILES);
+    chosen = c->limits;
 }
 
 const struct limits *limits_get(void) {
@@ -76,8 +56,8 @@ static uint64_t threads_of(uid_t uid) {
     return count;
 }
 
-/* Never above what the agent itself was given. */
-static void put(int resource, uint64_t soft, uint64_t hard) {
+/* Never above what the agent itself was given; returns the hard limit that it will be. */
+static uint64_t put(int resource, uint64_t soft, uint64_t hard) {
     uint64_t now[2];
     if (syscall(SYS_prlimit64, 0, resource, NULL, now) == 0) {
         if (hard > now[1]) hard = now[1];
@@ -86,12 +66,15 @@ static void put(int resource, uint64_t soft, uint64_t hard) {
     table[table_len].resource = resource;
     table[table_len].soft = soft;
     table[table_len++].hard = hard;
+    return hard;
 }
 
 bool limits_prepare(struct confine_error *e) {
     const uint64_t all = ~(uint64_t)0;
-    (void)e;
     table_len = 0;
+    if (level != CONFINE_FULL && chosen.disk != 0)
+        return confine_fail(e, "limits", 0, "leave the limit of the disk out, or use level full",
+                            "this level cannot limit the disk, which is the host's");
     if (level != CONFINE_NONE) {
         put(RLIMIT_CORE, 0, 0);
         put(RLIMIT_RTPRIO, 0, 0);
@@ -99,10 +82,11 @@ bool limits_prepare(struct confine_error *e) {
         put(RLIMIT_MSGQUEUE, KIB(800), KIB(800));
         put(RLIMIT_SIGPENDING, 16384, 16384);
     }
-    if (chosen.open_files != 0) put(RLIMIT_NOFILE, chosen.open_files, chosen.open_files);
+    if (chosen.open_files != 0) chosen.open_files = put(RLIMIT_NOFILE, chosen.open_files, chosen.open_files);
     if (chosen.processes != 0 && !testing_off("process-limit")) {
         uint64_t others = level == CONFINE_FULL ? 0 : threads_of(namespaces_outside());
-        put(RLIMIT_NPROC, chosen.processes + others, chosen.processes + others);
+        uint64_t most = put(RLIMIT_NPROC, chosen.processes + others, chosen.processes + others);
+        chosen.processes = most > others ? most - others : 1;
     }
     /* Soft only: sanitizers reserve terabytes and may lift it; the watch of the total stays. */
     if (chosen.memory != 0 && !testing_off("memory-limit")) put(RLIMIT_DATA, chosen.memory, all);

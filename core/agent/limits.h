@@ -4,14 +4,11 @@
 
 #include "agent/confine.h"
 
-struct limits {
-    uint64_t processes, memory, disk, open_files; /* 0 = none */
-};
+void limits_choose(const struct confine_config *c);
+const struct limits *limits_get(void); /* those that hold */
 
-void limits_choose(const struct confine_config *c); /* fills in the defaults of the level */
-const struct limits *limits_get(void);
-
-/* While /proc is the host's: what limits_child will set. */
+/* While /proc is the host's: what limits_child will set, which is never more than the caller of the agent
+ * has. */
 bool limits_prepare(struct confine_error *e);
 
 int limits_child(void); /* between clone and exec: raw calls only; 0 or -errno */

@@ -162,10 +162,10 @@ static void read_members(const struct json_doc *d, struct confine_config *c) {
     c->dir = text_of(d, 0, "dir");
     read_binds(d, c);
     json_at limits = json_in_get(d, 0, "limits");
-    agent.limit_processes = c->processes = number_of(d, limits, "processes", 0);
-    agent.limit_memory = c->memory = number_of(d, limits, "memory", 0);
-    agent.limit_disk = c->disk = number_of(d, limits, "disk", 0);
-    agent.limit_open_files = c->open_files = number_of(d, limits, "open_files", 0);
+    c->limits.processes = number_of(d, limits, "processes", 0);
+    c->limits.memory = number_of(d, limits, "memory", 0);
+    c->limits.disk = number_of(d, limits, "disk", 0);
+    c->limits.open_files = number_of(d, limits, "open_files", 0);
     agent.id = text_of(d, 0, "id");
     agent.token = text_of(d, 0, "token");
     agent.cwd = text_of(d, 0, "cwd");

@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 #include "agent/keeper.h"
+#include "agent/privileges.h"
 #include "agent/syscalls.h"
 #include "util/scope.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "util/whole.h"
+#include "wire/limits.h"
 
 #ifndef CLONE_NEWCGROUP
 #define CLONE_NEWCGROUP 0x02000000
@@ -32,33 +34,36 @@
 #else
 #define THREAD_WORDS 32
 #endif
-#define OUTSIDE_FIRST 0x40000000U
-#define WEAKER        "or ask for the weaker level \"landlock\" by name"
+#define OUTSIDE_FIRST     0x40000000U
+#define INOTIFY_INSTANCES "64"
+#define WEAKER            "or ask for the weaker level \"landlock\" by name"
 
-/* -1 when the setting does not exist here. */
-static long setting(const char *path) {
-    char text[32];
+/* A file below /proc. -1 when it does not exist here. */
+static long setting(const char *name) {
+    char text[32], path[LIMIT_PATH];
+    text_format(path, sizeof path, "%s/%s", testing_directory("/proc"), name);
     return whole_read(AT_FDCWD, path, text, sizeof text) ? (long)text_number(text) : -1;
 }
 
 static bool seccomp_filtered(void) {
-    char text[4096];
-    whole_read(AT_FDCWD, "/proc/self/status", text, sizeof text);
+    char text[4096], path[LIMIT_PATH];
+    text_format(path, sizeof path, "%s/self/status", testing_directory("/proc"));
+    whole_read(AT_FDCWD, path, text, sizeof text);
     const char *value = text_after(text, "\nSeccomp:");
     return value != NULL && text_number(value) == 2;
 }
 
 static const char *cause(int error) {
-    if (setting("/proc/sys/user/max_user_namespaces") == 0)
+    if (setting("sys/user/max_user_namespaces") == 0)
         return "set sysctl user.max_user_namespaces above 0, " WEAKER;
     if (error == ENOSPC || error == EUSERS)
         return "raise sysctl user.max_user_namespaces (or max_mnt_, max_pid_, max_net_namespaces), " WEAKER;
-    if (geteuid() != 0 && setting("/proc/sys/kernel/unprivileged_userns_clone") == 0)
+    if (geteuid() != 0 && setting("sys/kernel/unprivileged_userns_clone") == 0)
         return "set sysctl kernel.unprivileged_userns_clone=1, " WEAKER;
-    if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
+    if (setting("sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
         return "give hfsandbox-agent an AppArmor profile with \"userns\", or set sysctl "
                "kernel.apparmor_restrict_unprivileged_userns=0, " WEAKER;
-    if (error == ENOSYS || error == EINVAL) return "use Linux 5.12 or newer with user namespaces, " WEAKER;
+    if (error == ENOSYS || error == EINVAL) return "use Linux 5.14 or newer with user namespaces, " WEAKER;
     if (seccomp_filtered())
         return "the container's seccomp profile forbids it: start the container with --security-opt "
                "seccomp=unconfined (and systempaths=unconfined, apparmor=unconfined), " WEAKER;
@@ -71,7 +76,7 @@ bool namespaces_explain(struct confine_error *e, const char *step, int error, co
 }
 
 bool namespaces_explain_proc(struct confine_error *e, int error) {
-    if (error != EPERM || setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
+    if (error != EPERM || setting("sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
         return namespaces_explain(e, "root", error, "mounting /proc");
     return confine_fail(
         e, "root", error,
@@ -126,6 +131,7 @@ pid_t namespaces_fork(const struct confine_config *c, int *pidfd, struct confine
     }
     long pid = syscall(SYS_clone, flags, NULL, pidfd, NULL, 0);
     if (pid == 0) correct_tid(keeper_pid());
+    if (pid == 0 && testing_off("namespace-rights")) privileges_drop(c, e); /* as AppArmor's rule does */
     if (pid < 0 && full) namespaces_explain(e, "namespaces", errno, "making namespaces");
     if (pid < 0 && !full) confine_fail(e, "life", errno, "", "fork: %s", strerror(errno));
     return (pid_t)pid;
@@ -153,10 +159,19 @@ static bool become(uid_t id) {
     return syscall(SYS_setresgid, id, id, id) == 0 && syscall(SYS_setresuid, id, id, id) == 0;
 }
 
+/* The kernel counts them for the user on the whole host, and gives each 128. It need not be had. */
+static void limit_inotify(void) {
+    cleanup_fd int fd = open("/proc/sys/user/max_inotify_instances", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || testing_off("inotify-limit")) return;
+    ssize_t written = write(fd, INOTIFY_INSTANCES, sizeof INOTIFY_INSTANCES - 1);
+    (void)written;
+}
+
 bool namespaces_identity(const struct confine_config *c, struct confine_error *e) {
     if (c->level == CONFINE_FULL) {
         if (!become(NAMESPACES_UID))
             return namespaces_explain(e, "identity", errno, "becoming the sandbox's user");
+        limit_inotify();
     } else if (namespaces_outside() != geteuid()) {
         uid_t outside = namespaces_outside();
         if (syscall(SYS_setgroups, 0, NULL) != 0 || !become(outside))

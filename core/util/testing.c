@@ -21,6 +21,11 @@ int64_t testing_ms(int64_t ms) {
     int64_t by = scale != NULL ? atoll(scale) : 1;
     return by > 1 && ms > 0 ? ms / by + 1 : ms;
 }
+
+const char *testing_directory(const char *otherwise) {
+    const char *directory = getenv("SBX_TEST_DIRECTORY");
+    return directory != NULL ? directory : otherwise;
+}
 #else
 typedef int testing_unused; /* ISO C forbids an empty translation unit */
 #endif

@@ -49,5 +49,6 @@
 
 /* The host side of local sandboxes */
 #define INTERVAL_WATCH      100      /* between two looks at a sandbox's total memory */
+#define LIMIT_BINDS         64
 
 #endif

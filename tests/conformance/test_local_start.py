@@ -246,7 +246,8 @@ REFUSED = [
     ({"limit_open_files": 1 << 40}, "limit_open_files"), ({"binds": [("relative", None, 0)]}, "absolute"),
     ({"binds": [("/nowhere/at/all", None, 0)]}, "/nowhere/at/all"), ({"binds": [("/usr", "/proc/x", 0)]}, "/proc/x"),
     ({"binds": [("/usr", "/a/../b", 0)]}, "/a/../b"), ({"binds": [("/usr", "//", 0)]}, "//"),
-    ({"binds": [("/usr", "/x", 0), ("/etc", "/x", 0)]}, "two binds"),
+    ({"binds": [("/usr", "/x", 0), ("/etc", "/x", 0)]}, "two binds"), ({"binds": [("/usr", "/x//y", 0)]}, "/x//y"),
+    ({"binds": [("/usr", "/x/", 0)]}, "/x/"), ({"binds": [("/usr", "/home", 0)]}, "below /home"),
     ({"isolation": "landlock", "binds": [("/usr", "/x", 0)]}, "isolation full"), ({"binds": [("/dev/null", "/x", 0)]}, "/dev/null"),
 ]
 
@@ -265,6 +266,29 @@ for options in eval(sys.argv[1]):
     said = sbx.script(text, repr([options for options, _ in REFUSED])).stdout.splitlines()
     for line, (options, word) in zip(said, REFUSED, strict=True):
         assert line.startswith(("ERROR_INVALID", "ERROR_NOT_FOUND")) and word in line, (options, line)
+
+
+def test_what_an_option_cannot_do_is_said(tmp_path):
+    text = """
+import sbx, sys
+client = sbx.Client(runtime_dir=sys.argv[1])
+for options in ({"isolation": "landlock", "limit_disk": 1 << 20}, {"isolation": "none", "limit_disk": 1 << 20},
+                {"binds": [("/usr", f"/b{i}", 0) for i in range(65)]}):
+    try:
+        client.create(**options)
+        print("made", options)
+    except sbx.Error as e:
+        print(e.name, e.message)
+with client.create(binds=[("/usr", f"/tmp/b{i}", 0) for i in range(64)]) as box:
+    print(box.run("ls -d /tmp/b63").out)
+"""
+    runtime = tmp_path / "r"
+    runtime.mkdir(mode=0o700)
+    landlock, none, many, most = sbx.script(text, runtime).stdout.splitlines()
+    for level, line in (("landlock", landlock), ("none", none)):
+        assert line.startswith("ERROR_UNSUPPORTED") and "limit_disk is 1048576" in line and level in line
+    assert many.startswith("ERROR_TOO_LARGE") and "65" in many and "64" in many
+    assert "/tmp/b63" in most
 
 
 LEVELS = """

@@ -69,6 +69,7 @@ FULL = [
     # the kernel's surface
     ("memfd", "seccomp-absent"),
     ("aio", "seccomp-absent"),
+    ("inotify 100", "inotify-limit"),
     ("x32", "seccomp-arch", "x32"),
     ("io-uring", "seccomp-calls"),
     ("userfaultfd", "seccomp-calls"),

@@ -289,23 +289,89 @@ def test_binds_that_cannot_be():
     for target in ("/proc", "/dev/shm", "/", "relative", "/a/../b", "/proc/self"):
         answer = refused(binds=[("/usr", target)])
         assert answer["step"] == "binds" and target in answer["error"] and answer["remedy"], answer
+    answer = refused(binds=[("/usr", "/home")])
+    assert answer["step"] == "binds" and "/home/sandbox" in answer["error"], answer
     answer = refused(binds=[("/usr", "/usr/nonexistent")])
     assert answer["step"] == "binds" and answer["remedy"], answer
     answer = refused(level="landlock", binds=[("/usr", "/elsewhere")])
     assert answer["step"] == "binds" and "level" in answer["error"], answer
 
 
+def forbidden(**options):
+    """Started where no user namespace can be made."""
+    return refused(wrap=["/usr/bin/unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" "$@"'], **options)
+
+
 def test_user_namespaces_forbidden_by_sysctl():
-    answer = refused(wrap=["/usr/bin/unshare", "-Ur", "sh", "-c",
-                           'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" "$@"'])
+    answer = forbidden()
     assert answer["step"] == "namespaces", answer
     assert "user.max_user_namespaces" in answer["remedy"] and '"landlock"' in answer["remedy"], answer
+
+
+# What /proc says there; a word of the remedy
+CAUSES = [
+    ({}, "raise sysctl user.max_user_namespaces"),  # the error's number itself: ENOSPC
+    ({"sys/user/max_user_namespaces": "0\n"}, "above 0"),
+]
+# The same for EPERM, which is what these give
+DENIALS = [
+    ({}, "a container or chroot"),
+    ({"sys/kernel/apparmor_restrict_unprivileged_userns": "1\n"}, "AppArmor profile"),
+    ({"sys/kernel/apparmor_restrict_unprivileged_userns": "0\n"}, "a container or chroot"),
+    ({"self/status": "Name:\tx\nSeccomp:\t2\n"}, "security-opt seccomp=unconfined"),
+    ({"self/status": "Name:\tx\nSeccomp:\t0\n"}, "a container or chroot"),
+]
+USER_DENIALS = [({"sys/kernel/unprivileged_userns_clone": "0\n"}, "unprivileged_userns_clone=1")]
+
+
+def system(place, files):
+    for name, text in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    place.chmod(0o755)
+    return {"SBX_TEST_DIRECTORY": str(place)}
+
+
+@pytest.fixture
+def open_place():
+    """A directory that every user may look into."""
+    with tempfile.TemporaryDirectory(prefix="sbx-proc-") as path:
+        yield Path(path)
+
+
+@pytest.mark.parametrize("files,word", CAUSES)
+def test_causes_of_too_few_namespaces(open_place, files, word):
+    answer = forbidden(env=system(open_place, files))
+    assert answer["step"] == "namespaces" and word in answer["remedy"] and '"landlock"' in answer["remedy"], answer
+
+
+@pytest.mark.parametrize("binds", [[], [("/usr", "/work")]], ids=["", "bind"])
+@pytest.mark.parametrize("files,word", DENIALS + USER_DENIALS)
+def test_causes_of_refused_mounts(open_place, files, word, binds):
+    """As AppArmor's rule has it: the namespaces are made, but without rights in them. A bind, which is opened first, gets the same words."""
+    user = USER if ROOT else None
+    answer = refused(env=system(open_place, files), off="namespace-rights", user=user, binds=binds)
+    assert answer["step"] in ("binds", "namespaces", "root") and answer["errno"] == 1 and word in answer["remedy"], answer
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root to mask /proc as containers do")
 def test_masked_proc():
     answer = refused(wrap=["/usr/bin/unshare", "-m", "sh", "-c", 'mount --bind /dev/null /proc/keys; exec "$0" "$@"'])
     assert answer["step"] == "root" and "systempaths=unconfined" in answer["remedy"], answer
+
+
+def test_landlock_that_lets_files_be_truncated():
+    """Before Linux 6.2: enough behind a root of its own, not without."""
+    answer = refused(level="landlock", off="landlock-truncate")
+    assert answer["step"] == "landlock" and "6.2" in answer["remedy"], answer
+    with LocalAgent(off="landlock-truncate") as agent:
+        assert agent.steps()["landlock"]
+
+
+def test_a_limit_that_a_level_cannot_hold():
+    for level in ("landlock", "none"):
+        answer = refused(level=level, limits={"disk": 1 << 20})
+        assert answer["step"] == "limits" and "disk" in answer["error"] and answer["remedy"], answer
 
 
 def test_inside_of_a_sandbox():

@@ -200,6 +200,22 @@ def test_open_files_and_core_dumps():
         assert agent.get("/v1/info").json()["limits"]["open_files"] == 64
 
 
+@pytest.mark.parametrize("level", ["full", "landlock", "none"])
+def test_limits_that_are_reported_hold(level):
+    """Those of who starts the sandbox, where they are lower."""
+    with LocalAgent(level=level, wrap=["/usr/bin/prlimit", "--nofile=256:256", "--nproc=400:400"] if level == "full" else
+                    ["/usr/bin/prlimit", "--nofile=256:256"]) as agent:
+        limits = agent.get("/v1/info").json()["limits"]
+        assert agent.run("ulimit -n").stdout == b"256\n" and limits["open_files"] == 256
+        assert limits["processes"] == (400 if level == "full" else 512)
+
+
+def test_a_command_may_offer_itself_to_the_killer():
+    with LocalAgent() as agent:
+        out = agent.run("echo 900 > /proc/self/oom_score_adj && cat /proc/self/oom_score_adj")
+        assert out.stdout == b"900\n", out.stderr
+
+
 def test_a_processor_hog_leaves_the_neighbour_responsive():
     with Neighbour(), LocalAgent() as agent:
         hogs = [agent.start_process("while :; do :; done") for _ in range(4)]

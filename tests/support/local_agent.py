@@ -100,7 +100,8 @@ class LocalAgent(Agent):
         self.directory = directory
         self.config = {"id": "sbx-" + secrets.token_hex(4), "token": token, "level": level, "network": network, "hostname": hostname,
                        "detached": detached, "idle_ms": idle_ms, "dir": directory, "env": commands_env or {}, "cwd": cwd,
-                       "limits": limits or {},
+                       "limits": {"processes": 512, "memory": 4 << 30, "disk": 1 << 30 if level == "full" else 0, "open_files": 4096,
+                                  **(limits or {})},
                        "binds": [{"source": str(b[0]), "target": str(b[1]), "writable": len(b) > 2 and b[2]} for b in binds]}
         self.ready = None
 

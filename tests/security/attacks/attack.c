@@ -139,6 +139,13 @@ static int make_aio(char **arg) {
     return done(syscall(SYS_io_setup, 1, &context) == 0, "io_setup");
 }
 
+static int watch_files(char **arg) {
+    int made = 0;
+    while (made < atoi(arg[0]) && syscall(SYS_inotify_init1, 0) >= 0)
+        made++;
+    return done(made == atoi(arg[0]), "inotify_init1");
+}
+
 /* A message queue and a set of semaphores, gone at once. */
 static int make_ipc(char **arg) {
     (void)arg;
@@ -445,6 +452,7 @@ static const struct {
     {"set-attribute", set_attribute},
     {"memfd", make_memfd},
     {"aio", make_aio},
+    {"inotify", watch_files},
     {"ipc", make_ipc},
     {"read-key", read_key},
     {"attach-segment", attach_segment},
