@@ -199,7 +199,7 @@ SBX_API void sbx_client_free(sbx_client *client);
 
 /* How much a local sandbox is confined. A level that cannot be had is an error, never silently replaced. */
 #define SBX_ISOLATION_FULL     "full"     /* namespaces, its own root, Landlock, seccomp, limits: the default */
-#define SBX_ISOLATION_LANDLOCK "landlock" /* no namespaces: sees the host's /usr and processes; writes only to its own directory */
+#define SBX_ISOLATION_LANDLOCK "landlock" /* no namespaces: sees the host's /usr and processes; writes only to its own directory (but see the README on modes and times) */
 #define SBX_ISOLATION_NONE     "none"     /* no confinement at all: only for code you trust, or inside another sandbox */
 
 typedef struct sbx_bind {
@@ -220,7 +220,7 @@ typedef struct sbx_sandbox_options {
     int64_t idle_timeout_ms;   /* 0 = 10 minutes when detached, else none; SBX_NO_TIMEOUT = none */
     uint64_t limit_processes;  /* 0 = 512 */
     uint64_t limit_memory;     /* bytes, of all its processes together; 0 = 4 GiB, or three quarters of the machine's if that is less */
-    uint64_t limit_disk;       /* bytes, of everything it writes (kept in memory); 0 = 1 GiB */
+    uint64_t limit_disk;       /* bytes, of everything it writes (kept in memory); 0 = 1 GiB; isolation full only */
     uint64_t limit_open_files; /* of each process; 0 = 4096 */
 } sbx_sandbox_options;
 #define SBX_SANDBOX_OPTIONS_INIT .size = sizeof(sbx_sandbox_options)
