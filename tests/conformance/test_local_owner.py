@@ -68,7 +68,7 @@ print("ready", flush=True)
 
 def started(traces, text, *args, **env):
     process = sbx.start_script(MAKE + text, traces.runtime, traces.seconds, *args, env={**traces.env, **env})
-    line = process.stdout.readline()
+    line = sbx.read_line(process)
     assert line == "ready\n", line + process.stderr.read()
     return process
 
@@ -91,7 +91,7 @@ def test_ends_with_its_client(traces, end):
 
 def test_free_and_kill_end_it_while_the_process_lives(traces):
     process = started(traces, "box.close(); print('freed', flush=True); sys.stdin.read(); print(sbx.children())")
-    assert process.stdout.readline() == "freed\n"
+    assert sbx.read_line(process) == "freed\n"
     traces.gone()
     out, _ = process.communicate("", timeout=30)
     assert out == "[]\n", "a zombie is left"
@@ -108,7 +108,7 @@ print(child, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     process = started(traces, text, SBX_TEST_OFF=off, HFSANDBOX_AGENT=sbx.BUILD / "bin" / "hfsandbox-agent-test")
-    child = int(process.stdout.readline())
+    child = int(sbx.read_line(process))
     try:
         if survives:
             process.wait()
@@ -156,7 +156,7 @@ print(client.list())
 box.kill()
 """
     process = started(traces, text)
-    os.kill(int(process.stdout.readline()), signal.SIGKILL)
+    os.kill(int(sbx.read_line(process)), signal.SIGKILL)
     out, err = process.communicate(timeout=30)
     lines = out.splitlines()
     assert lines[0].startswith("ERROR_AGENT") and "signal 9" in lines[0], out + err
@@ -178,7 +178,7 @@ except sbx.Error as e:
     print(e.name)
 """
     process = started(traces, text)
-    assert process.stdout.readline() == "go\n"
+    assert sbx.read_line(process) == "go\n"
     out, err = process.communicate("\n", timeout=30)
     assert out == "ERROR_AGENT\n", err
     traces.gone()
@@ -282,7 +282,7 @@ def test_client_killed_at_any_moment(traces, detached):
     rounds = 0
     while time.monotonic() < end or rounds < 5:
         process = sbx.start_script(CHURN, traces.runtime, traces.seconds, detached, env=traces.env)
-        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        assert sbx.read_line(process) == "ready\n", process.stderr.read()
         time.sleep(chance.random() * chance.choice((0.005, 0.02, 0.1)))
         process.kill()
         process.communicate()
@@ -338,7 +338,7 @@ except ProcessLookupError:
 def test_a_keeper_that_does_not_react_is_ended_all_the_same(traces, end, least, most):
     """By SIGKILL after a grace; giving the handle back does not wait for that."""
     process = started(traces, STOPPED % end)
-    took = float(process.stdout.readline())
+    took = float(sbx.read_line(process))
     traces.gone()
     process.communicate("")
     assert least <= took <= most
@@ -346,6 +346,6 @@ def test_a_keeper_that_does_not_react_is_ended_all_the_same(traces, end, least, 
 
 def test_control_without_sigkill_after_the_grace(traces):
     process = started(traces, STOPPED % "box.kill(timeout_ms=4000)", SBX_TEST_OFF="kill-grace")
-    assert process.stdout.readline().startswith("ERROR_TIMEOUT")
+    assert sbx.read_line(process).startswith("ERROR_TIMEOUT")
     process.communicate("")
     traces.gone()

@@ -67,6 +67,17 @@ def start_script(text, *args, env=None, **popen):
     return subprocess.Popen([sys.executable, "-c", text, *map(str, args)], env=environment(**(env or {})), **{**pipes, **popen})
 
 
+def read_line(process):
+    """Its next line, and not a byte more: what is left is for communicate, which does not look into Python's buffers."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(process.stdout.fileno(), 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode()
+
+
 def script(text, *args, env=None, timeout=120, status=0):
     done = subprocess.run([sys.executable, "-c", text, *map(str, args)], env=environment(**(env or {})), timeout=timeout,
                           capture_output=True, text=True)
