@@ -93,6 +93,8 @@ static sbx_status status_of_code(enum wire_code code) {
         return SBX_ERROR_BUSY;
     case WIRE_NO_SPACE:
         return SBX_ERROR_NO_SPACE;
+    case WIRE_SYSTEM:
+        return SBX_ERROR_SYSTEM;
     case WIRE_INTERNAL:
         return SBX_ERROR_INTERNAL;
     case WIRE_OK:

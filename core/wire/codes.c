@@ -53,7 +53,11 @@ enum wire_code codes_from_errno(int error_number) {
     case ELOOP:
     case ENAMETOOLONG:
         return WIRE_INVALID;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return WIRE_BUSY;
     default:
-        return WIRE_INTERNAL;
+        return WIRE_SYSTEM;
     }
 }

@@ -24,6 +24,7 @@
     X(BUSY, "busy", 503)                  /* a limit on what runs at once */                                               \
     X(UNREACHABLE, "unreachable", 502)    /* nothing answers at that port */                                               \
     X(NO_SPACE, "no_space", 507)          /* ENOSPC, EDQUOT, EFBIG */                                                      \
+    X(SYSTEM, "system", 400)              /* the system refused a file operation for another reason, which the text says */ \
     X(INTERNAL, "internal", 500)
 
 enum wire_code {

@@ -1,6 +1,7 @@
 # ctest: timeout=300
 """Reading and writing files: bytes, ranges, special files, entity tags, errors."""
 import os
+import resource
 import select
 import socket
 import time
@@ -95,6 +96,23 @@ def test_missing_files_and_directories(files, tmp_path):
         error(call(b"/tmp/a\0b"), 400, "invalid")
         error(call("/" + "x/" * 2100), 400, "invalid")
         error(call("/tmp/" + "y" * 300), 400, "invalid")
+
+
+def test_what_the_system_refuses_is_no_fault_of_the_agent(files):
+    assert "Input/output error" in error(files.read("/proc/self/mem"), 400, "system")
+
+
+def test_no_descriptor_left_is_busy(tmp_path):
+    (tmp_path / "f").write_text("text")
+    with Agent() as a, a.connect() as c:
+        files = Files(a, c)
+        assert files.read(f"{tmp_path}/f").body == b"text"
+        before = resource.prlimit(a.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(a.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        for call in (files.read, files.stat, files.list, lambda path: files.write(path, b"new")):
+            error(call(f"{tmp_path}/f"), 503, "busy")
+        resource.prlimit(a.pid, resource.RLIMIT_NOFILE, before)
+        assert files.read(f"{tmp_path}/f").body == b"text"
 
 
 def test_relative_paths_begin_at_the_working_directory(agent, files):
