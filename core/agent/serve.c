@@ -13,6 +13,8 @@
 #include "agent/loop.h"
 #include "agent/syscalls.h"
 #include "util/scope.h"
+#include "util/testing.h"
+#include "wire/limits.h"
 
 #define BACKLOG        4096 /* the kernel lowers it to its own limit */
 #define ACCEPT_AT_ONCE 16
@@ -59,6 +61,20 @@ bool serve_listener(int fd) {
     return set_nonblocking(fd) && set_cloexec(fd) && loop_watch(&listener, fd, EPOLLIN, on_listener);
 }
 
+/* Accepted sockets inherit these. A tunnel or a stream has no deadline, and a peer that vanished says
+   nothing: the kernel asks it. TIMEOUT_WRITE without an answer is the end, whether bytes are on their way or
+   not. */
+static void set_tcp_options(int fd) {
+    int on = 1, every = (int)(testing_ms(INTERVAL_KEEPALIVE) / 1000), most = (int)testing_ms(TIMEOUT_WRITE);
+    if (every < 1) every = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (testing_off("keepalive")) return;
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &every, sizeof every);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most, sizeof most);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
 static int bound_socket(int family, int port) {
     cleanup_fd int fd = sys_socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return -1;
@@ -66,7 +82,7 @@ static int bound_socket(int family, int port) {
     struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
     struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* accepted sockets inherit it */
+    set_tcp_options(fd);
     if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) < 0) return -1;
     int bound = family == AF_INET6 ? bind(fd, (struct sockaddr *)&any6, sizeof any6)
                                    : bind(fd, (struct sockaddr *)&any4, sizeof any4);

@@ -19,11 +19,12 @@
 
 #define TIMEOUT_HEAD        10000    /* from the first byte of a head to its end */
 #define TIMEOUT_BODY        60000    /* without any byte of a body */
-#define TIMEOUT_WRITE       120000   /* without the peer taking any byte of a response */
+#define TIMEOUT_WRITE       120000   /* without the peer taking any byte of a response, or giving a sign of life */
 #define TIMEOUT_IDLE        300000   /* keep-alive without a request */
 #define TIMEOUT_LINGER      2000     /* between the last byte sent and the close, while the peer still sends */
 #define TIMEOUT_PROXY_CONNECT 5000  /* until a port of the sandbox accepts */
 #define TIMEOUT_PROXY_QUIET 60000    /* a proxied client that writes no more, and nothing else moves */
+#define INTERVAL_KEEPALIVE  30000    /* silence on a TCP connection before the kernel asks whether the peer is there */
 #define INTERVAL_PING       15000    /* silence on a stream before a ping */
 
 /* Processes and their output */
