@@ -3,15 +3,18 @@ does what showed the defect there. Deeper tests stand elsewhere; DEFECTS.md besi
 # ctest: timeout=300
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from agent import Agent, free_port, wait_until
-from raw_http import Connection, HttpError
+from local_agent import LocalAgent, descendants
+from raw_http import Connection, HttpError, head
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +207,11 @@ def test_5c_12_fifo_does_not_hang(agent, tmp_path):
 
 
 def test_5c_12_relative_paths():
-    """A relative cwd and a relative path mean the same directory: where commands start."""
-    with Agent() as a:
+    """A relative cwd and a relative path mean the same directory: where commands start, wherever the server is."""
+    with LocalAgent(level="none") as a:
         start = a.run("pwd").stdout.decode().strip()
+        servers = {os.readlink(f"/proc/{pid}/cwd") for pid in descendants(a.pid) | {a.pid}}
+        assert start.endswith("/home") and servers == {"/"}
         a.run("mkdir -p sub")
         assert a.run("pwd", cwd="sub").stdout.decode().strip() == f"{start}/sub"
         assert a.request("PUT", "/v1/files/write?path=sub/file", body=b"x").status == 200
@@ -322,18 +327,60 @@ def test_5c_16_scarcity_is_survived():
         assert a.run("echo still here").stdout == b"still here\n"
 
 
-def test_5c_16_early_errors_drain_within_bounds(agent):
-    """A body that is refused is read no further than 1 MiB; then the connection ends."""
-    with agent.connect(10) as c:
+def test_5c_16_no_memory_is_survived(tmp_path):
+    """With no more address space than it has, it refuses what needs more, does not abort, and serves again afterwards."""
+    (tmp_path / "f").write_bytes(b"x" * (8 << 20))
+    with Agent(static=True) as a:
+        assert a.run("echo first").stdout == b"first\n"
+        size = int(Path(f"/proc/{a.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        before = resource.prlimit(a.pid, resource.RLIMIT_AS)
+        resource.prlimit(a.pid, resource.RLIMIT_AS, (size + 65536, before[1]))
+        held, refused = [], 0
+        requests = [head("POST", "/v1/exec", a.headers([("Content-Length", 1 << 20)])) + b" " * (1 << 19),
+                    head("GET", f"/v1/files/read?path={tmp_path}/f", a.headers()),
+                    head("PUT", f"/v1/files/write?path={tmp_path}/g", a.headers([("Content-Length", 1 << 24)])) + b"x" * (1 << 19),
+                    b"GET /health HTTP/1.1\r\nX: " + b"y" * 30000]
+        for i in range(400):
+            connection = a.connect(0.5)
+            held.append(connection)
+            try:
+                connection.send(requests[i % len(requests)])
+            except OSError:  # closed already, or not read any more
+                refused += 1
+        for connection in held:
+            connection.socket.settimeout(0.01)
+            try:
+                refused += connection.read_head().status in (500, 503)
+            except (HttpError, OSError):
+                refused += 1
+            connection.close()
+        assert refused > 0 and a.process.poll() is None
+        resource.prlimit(a.pid, resource.RLIMIT_AS, before)
+        assert a.run("echo still here").stdout == b"still here\n"
+        assert len(a.get(f"/v1/files/read?path={tmp_path}/f").body) == 8 << 20
+
+
+def taken_of_a_refused_body(most, off=""):
+    """How much of it the agent takes before it ends the connection, which keeps little that the agent has not read."""
+    with LocalAgent(level="none", off=off) as a, a.connect(10) as c:
+        c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         c.send_request("PUT", "/v1/files/write?path=/x", [("Content-Length", 1 << 40)])
         sent = 0
         try:
-            while sent < (64 << 20):
-                c.send(b"x" * 65536)
-                sent += 65536
+            while sent < most:
+                sent += c.socket.send(b"x" * 65536)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        assert sent < (64 << 20)
+        return sent
+
+
+def test_5c_16_early_errors_drain_within_bounds():
+    """A body that is refused is read no further than 1 MiB; then the connection ends."""
+    assert taken_of_a_refused_body(64 << 20) <= (1 << 20) + (512 << 10)  # the last read and the socket's buffer come on top
+
+
+def test_5c_16_control_without_the_bound_it_is_read_on():
+    assert taken_of_a_refused_body(8 << 20, off="drain-limit") >= 8 << 20
 
 
 class Backend(threading.Thread):
