@@ -280,9 +280,9 @@ def test_sockets_arrive_on_the_control_socket():
             got = c.request("GET", "/v1/info", [("X-Sandbox-Token", TOKEN)])
             assert got.status == 200 and got.json()["id"] == "l-1" and got.json()["isolation"]["level"] == "none"
         assert local.connect().request("GET", "/v1/info").status == 403
-        body = json.dumps({"cmd": "echo $GREETING $N; pwd"}).encode()
+        body = json.dumps({"cmd": "echo $GREETING $N $(pwd)"}).encode()
         got = held[0].request("POST", "/v1/exec", [("X-Sandbox-Token", TOKEN)], body)
-        assert b"hi 1\\n/\\n" in got.body
+        assert b"hi 1 /\\n" in got.body
 
 
 def test_messages_without_a_socket_do_no_harm():
