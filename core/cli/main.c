@@ -22,7 +22,8 @@ static const struct command {
      "[OPTIONS] -- COMMAND [ARGUMENT...]",
      "run one command in a fresh sandbox",
      "Standard input, output and error, the exit code and Ctrl-C pass through; the sandbox ends with the "
-     "command.\n\n"
+     "command. SIGINT,\nSIGTERM and SIGHUP go to all that the command started; a second one, or ten seconds, "
+     "kill it.\n\n"
      "  hfsandbox run -- python3 -c 'print(6 * 7)'\n"
      "  hfsandbox run -c 'echo \"$1, from $(hostname)\"' -- hello\n"
      "  tar c src | hfsandbox run --timeout 1m --memory 512M -- tar tv\n"

@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #ifdef __linux__
 #include <sys/sysmacros.h>
 #endif
+#include <time.h>
 #include <unistd.h>
 
 #include "exits.h"
@@ -17,7 +19,8 @@
 
 #define PIECE         ((size_t)512 << 10) /* of input: one is read while another is on its way */
 #define CLEANUP_MS    10000
-#define FOREGROUND_MS 250 /* how often a background job looks whether the terminal is its own again */
+#define GRACE_MS      10000 /* for a command to act upon the signal that was passed on to it */
+#define FOREGROUND_MS 250   /* how often a background job looks whether the terminal is its own again */
 
 struct pump {
     struct session *session;
@@ -28,6 +31,8 @@ struct pump {
     int filling;
     char input[2][PIECE];
     sbx_error input_error; /* code 0 = none */
+    int read_error;        /* of standard input: an errno; 0 = none */
+    int64_t grace_until;   /* 0 = no signal was passed on */
 };
 
 bool pump_has_input(void) {
@@ -111,6 +116,11 @@ static void feed(struct pump *p) {
 static void read_input(struct pump *p) {
     ssize_t len = read(STDIN_FILENO, p->input[p->filling] + p->held, PIECE - p->held);
     if (len < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (len < 0) {
+        /* Not the end of input: the command must not take what it got for all. */
+        p->read_error = errno;
+        return;
+    }
     p->reading = len > 0;
     if (len > 0) p->held += (size_t)len;
     feed(p);
@@ -133,14 +143,48 @@ static bool may_read(void) {
     return foreground < 0 || foreground == getpgrp();
 }
 
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The first signal goes to all that the command started, as a terminal sends it to a whole job. What the
+   command makes of it in time is its own affair. */
+static void pass_on(struct pump *p) {
+    if (!p->session->passes || !signals_received()) return;
+    if (p->grace_until) {
+        if (now_ms() >= p->grace_until) p->session->passes = false;
+        return;
+    }
+    sbx_error err;
+    sbx_call call = session_last_call(p->session, GRACE_MS, &p->grace_until);
+    p->grace_until = now_ms() + GRACE_MS;
+    if (sbx_process_signal(NULL, p->process, signals_received(), 1, &call, &err) != SBX_PENDING)
+        p->session->passes = false;
+}
+
+static int soonest(const struct pump *p, int timeout_ms) {
+    if (!p->grace_until || !p->session->passes) return timeout_ms;
+    int64_t left = p->grace_until - now_ms();
+    if (left < 0) left = 0;
+    return timeout_ms >= 0 && timeout_ms < left ? timeout_ms : (int)left;
+}
+
 /* The next completion of p->process (its user is &p->from); input is passed on meanwhile. */
 static void wait_for_event(struct pump *p, sbx_completion *done) {
     for (;;) {
         bool wanted = p->reading && p->held < PIECE, readable = wanted && may_read();
         struct pollfd input = {.fd = readable ? STDIN_FILENO : -1, .events = POLLIN};
-        if (!session_poll(p->session, done, &input, wanted && !readable ? FOREGROUND_MS : -1)) {
+        if (!session_poll(p->session, done, &input, soonest(p, wanted && !readable ? FOREGROUND_MS : -1))) {
+            pass_on(p);
             if (input.revents) read_input(p);
-            continue;
+            if (!p->read_error) continue;
+            *done = (sbx_completion){SBX_COMPLETION_INIT, .status = SBX_ERROR_SYSTEM};
+            done->error.code = SBX_ERROR_SYSTEM;
+            snprintf(done->error.message, sizeof done->error.message, "standard input cannot be read: %s",
+                     strerror(p->read_error));
+            return;
         }
         if (done->user == p->from || !done->user) return;
         if (done->user == p->input) fed(p, done);
@@ -202,7 +246,13 @@ int pump_run(struct session *s, sbx_sandbox *sandbox, sbx_command *command) {
         code = pump_start_failed(s, sandbox, command, &err);
     } else {
         p->process = done.process;
-        if (!pass(p, &code)) kill_tree(s, p->process);
+        s->passes = true;
+        bool ended = pass(p, &code);
+        s->passes = false;
+        /* After a signal also for what the command left behind. */
+        if (!ended || signals_received()) kill_tree(s, p->process);
+        /* What the command answered to it counts, unless it died of it: then this program does too. */
+        if (ended && code != EXITS_SIGNAL + signals_received()) signals_forget();
         sbx_process_free(p->process);
     }
     free(p);

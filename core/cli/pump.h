@@ -7,8 +7,10 @@
 /* Whether standard input is worth passing on: it is open and is not /dev/null. */
 bool pump_has_input(void);
 
-/* Starts a command attached, passes everything through until it ends, and gives the exit code. When that
-   cannot go on (a signal, a closed output, a lost sandbox) the command is killed with all that it started. */
+/* Starts a command attached, passes everything through until it ends, and gives the exit code. The
+   first signal is passed on to it. When it cannot go on (a second signal, or none of the first one's effect
+   in ten seconds; a closed output, an unreadable input, a lost sandbox) the command is killed with all that
+   it started. */
 int pump_run(struct session *s, sbx_sandbox *sandbox, sbx_command *command);
 
 /* Copies a process's output from these offsets on, until it ends; it is left running whatever happens. Gives

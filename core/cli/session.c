@@ -36,9 +36,14 @@ sbx_call session_last_call(struct session *s, int64_t timeout_ms, void *user) {
 
 int session_poll(struct session *s, sbx_completion *done, struct pollfd *extra, int timeout_ms) {
     for (;;) {
-        if (signals_received() && !s->canceled) {
+        signals_drain();
+        if (signals_received() && !s->canceled && (!s->passes || signals_again())) {
             s->canceled = true;
             sbx_cancel_now(s->cancel);
+        }
+        if (signals_received() && s->passes && !s->told) {
+            s->told = true;
+            return 0;
         }
         *done = (sbx_completion){SBX_COMPLETION_INIT};
         sbx_status status = sbx_queue_next(done, s->queue, 0, NULL);
@@ -49,12 +54,13 @@ int session_poll(struct session *s, sbx_completion *done, struct pollfd *extra, 
             return 1;
         }
         struct pollfd ready[3] = {{.fd = sbx_queue_fd(s->queue), .events = POLLIN},
-                                  {.fd = s->canceled ? -1 : signals_fd(), .events = POLLIN},
+                                  {.fd = signals_fd(), .events = POLLIN},
                                   {.fd = -1}};
         if (extra) ready[2] = *extra;
         int count = poll(ready, 3, timeout_ms);
-        if (count < 0 && errno != EINTR) return 0;
-        if (count < 0) continue;
+        if (count < 0 && (errno != EINTR || timeout_ms >= 0))
+            return 0; /* the caller knows how long is left */
+        if (count < 0 || ready[1].revents) continue;
         if (extra) extra->revents = ready[2].revents;
         if (count == 0 || ready[2].revents) return 0;
     }

@@ -13,6 +13,8 @@ struct session {
     sbx_queue *queue;
     sbx_cancel *cancel;
     bool canceled;
+    bool passes; /* the first signal is for the command: who waits passes it on; only a second one cancels */
+    bool told;   /* who waits knows of it */
 };
 
 /* provider NULL = the default. False: said why. */
@@ -24,8 +26,8 @@ void session_close(struct session *s);
 sbx_call session_call(struct session *s, int64_t timeout_ms, void *user);
 sbx_call session_last_call(struct session *s, int64_t timeout_ms, void *user);
 
-/* Waits for a completion, or for `extra` (may be NULL), or timeout_ms (-1 = none). 1 = *done was filled, 0 =
- * look at the extra. */
+/* Waits for a completion, or for `extra` (may be NULL), or timeout_ms (-1 = none), or for the first signal
+ * while `passes`. 1 = *done was filled, 0 = look at the others. */
 int session_poll(struct session *s, sbx_completion *done, struct pollfd *extra, int timeout_ms);
 
 /* Waits for the completion of the call that returned `started` and was given `user`. Others that come

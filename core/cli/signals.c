@@ -9,21 +9,25 @@
 
 #include "exits.h"
 
+#define APART_MS 500
+
 static const int WATCHED[] = {SIGINT, SIGTERM, SIGHUP};
 
 static int wake[2] = {-1, -1};
 static volatile sig_atomic_t received;
+static volatile sig_atomic_t again;
 static struct timespec received_at;
 
 static void on_signal(int number) {
     int saved = errno;
-    if (received) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if (now.tv_sec - received_at.tv_sec > 1) _exit(EXITS_SIGNAL + received);
-    } else {
-        clock_gettime(CLOCK_MONOTONIC, &received_at);
-        received = number;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long ms = (long)(now.tv_sec - received_at.tv_sec) * 1000 + (now.tv_nsec - received_at.tv_nsec) / 1000000;
+    if (!received || ms > APART_MS) {
+        if (again) _exit(EXITS_SIGNAL + received);
+        again = received != 0;
+        if (!received) received = number;
+        received_at = now;
         ssize_t written = write(wake[1], "", 1);
         (void)written;
         alarm(1);
@@ -66,6 +70,21 @@ bool signals_install(void) {
 
 int signals_fd(void) {
     return wake[0];
+}
+
+void signals_drain(void) {
+    char bytes[16];
+    while (read(wake[0], bytes, sizeof bytes) > 0)
+        continue;
+}
+
+bool signals_again(void) {
+    return again;
+}
+
+void signals_forget(void) {
+    received = again = 0;
+    alarm(0);
 }
 
 int signals_received(void) {

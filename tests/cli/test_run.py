@@ -180,10 +180,53 @@ def test_signals_end_it_with_all_that_it_started(user, name, number):
     read_until(process.stdout.fileno(), b"ready\n")
     if os.getuid() == 0:  # an agent hides its environment from its own user
         assert len(user.processes()) >= 3, "the command, its keeper and its agent are seen while they run"
+    process.send_signal(number)        # which the command ignores
+    time.sleep(0.6)
+    assert process.poll() is None
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=8)
     assert (process.returncode, out, err) == (-number, b"", b"")
     user.nothing_left()
+
+
+def test_a_command_that_ignores_a_signal_is_killed_after_a_while(user):
+    process = user.start("run", "-c", "trap '' INT; echo ready; sleep 300")
+    read_until(process.stdout.fileno(), b"ready\n")
+    process.send_signal(2)
+    began = time.monotonic()
+    process.communicate(timeout=30)
+    assert process.returncode == -2 and time.monotonic() - began > 9
+    user.nothing_left()
+
+
+@pytest.mark.parametrize("name,number", [("INT", 2), ("TERM", 15), ("HUP", 1)])
+def test_signals_reach_the_command(user, name, number):
+    """Its trap runs, what it says then is still passed on, and its exit code counts."""
+    process = user.start("run", "-c", f"trap 'echo bye; exit 3' {name}; echo ready; while :; do sleep 0.05; done")
+    read_until(process.stdout.fileno(), b"ready\n")
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=8)        # the shell may say that its sleep was ended
+    assert (process.returncode, out) == (3, b"bye\n")
+    process = user.start("run", "-c", f"trap 'echo still here' {name}; echo ready; sleep 1; echo end")
+    read_until(process.stdout.fileno(), b"ready\n")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=8)
+    assert (process.returncode, out) == (0, b"still here\nend\n")
+    process = user.start("run", "--", "sleep", "300")
+    wait_until(lambda: any(b"300" in open(f"/proc/{pid}/cmdline", "rb").read() for pid in user.processes()) or os.getuid(), what="it")
+    process.send_signal(number)
+    process.communicate(timeout=8)
+    assert process.returncode == -number
+    user.nothing_left()
+
+
+def test_an_unreadable_input_is_no_end_of_input(user):
+    directory = os.open("/usr", os.O_RDONLY)
+    try:
+        assert user.fails("run", "--", "cat", stdin=directory) == "standard input cannot be read: Is a directory"
+        user.ok("run", "--no-stdin", "--", "cat", stdin=directory)
+    finally:
+        os.close(directory)
 
 
 def test_ctrl_c_at_a_terminal(user):
