@@ -64,8 +64,8 @@ for call in (lambda: background.next(), lambda: background.signal(15), lambda: b
              lambda: box.run("x", input=b"\\xff"), lambda: box.run("x", wait_descendants=1)):
     assert failing(call) == "ERROR_UNSUPPORTED", call
 assert failing(lambda: box.run("lost")) == "ERROR_CONNECTION"
-assert not any(h for h in [])
 """, peer.url)
+        assert sum(request.method == "POST" for request in peer.requests) >= 4
         assert not any("x-sandbox-key" in request.headers for request in peer.requests)
 
 

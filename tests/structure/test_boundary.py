@@ -37,7 +37,13 @@ def test_header_compiles(compiler, standard, tmp_path):
     source = tmp_path / ("use.cpp" if "+" in standard else "use.c")
     text = "#include <hfsandbox/hfsandbox.h>\n#include <hfsandbox/hfsandbox.h>\n"
     if "+" in standard:
-        text += "int main() { sbx_error err; return sbx_client_new(nullptr, nullptr, &err) == SBX_OK; }\n"
+        names = re.findall(r"#define (SBX_\w+_INIT) SBX_INIT\((\w+), (\w+)\)", HEADER.read_text())
+        assert len(names) == 8
+        text += "".join(f"static {struct} of_file_{struct} = {{{macro}}};\n" for macro, struct, _ in names)
+        text += "int main() { sbx_error err; bool good = true;\n"
+        text += "".join(f"{{ {struct} x = {{{macro}}}; good = good && x.{member} == sizeof x && of_file_{struct}.{member} == sizeof x; }}\n"
+                        for macro, struct, member in names)
+        text += "return good && sbx_client_new(nullptr, nullptr, &err) == SBX_OK; }\n"
     else:
         example = re.search(r"^ \*     (sbx_client \*client;.*?)\n \*\n", HEADER.read_text(), re.S | re.M).group(1)
         example = re.sub(r"^ \*", "", example, flags=re.M)
@@ -48,6 +54,26 @@ def test_header_compiles(compiler, standard, tmp_path):
                "-o", str(tmp_path / "use.o")]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_each_function_says_from_which_threads():
+    """[any], [one] or [last] in the comment before it or on its line; but for getters, whose rule stands at the top, and what is static."""
+    getters = re.compile(r"sbx_(version|status_\w+|(result|bytes)_(?!free)\w+|\w+_list_(count|get))$")
+    lines, comment, missing, seen = HEADER.read_text().split("\n"), "", [], 0
+    for at, line in enumerate(lines):
+        if line.startswith("/*"):
+            comment = ""
+            for more in lines[at:]:
+                comment += more + "\n"
+                if "*/" in more:
+                    break
+        found = re.match(r"SBX_API\b[^;(]*?\b(sbx_\w+)\s*\(", line)
+        if found and not getters.match(found.group(1)):
+            seen += 1
+            tags = set(re.findall(r"\[(any|one|last)\]", line)) or set(re.findall(r"\[(any|one|last)\]", comment))
+            if len(tags) != 1 or ("last" in tags) != found.group(1).endswith("_free"):
+                missing.append((found.group(1), tags))
+    assert seen > 40 and not missing, missing
 
 
 def test_status_table_is_sound():

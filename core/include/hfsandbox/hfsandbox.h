@@ -12,7 +12,8 @@
  * How to read this page
  *
  * Results come through the first parameter, named `out`. An `out` that is a pointer to a pointer gives an object that the caller owns
- * and frees with the function named after it; freeing NULL does nothing. On failure `*out` is NULL (or unchanged for plain structs).
+ * and frees with the function named after it; freeing NULL does nothing. On failure, and when a queue is given, `*out` is NULL (or
+ * unchanged, for numbers and plain structs).
  *
  * `sbx_error *err` is always last, is owned by the caller, and may be NULL. It is written only on failure. There is no
  * hidden error state.
@@ -20,16 +21,25 @@
  * Options structs begin with `size_t size`, set by their INIT macro; every field left 0 or NULL means its default. The strings
  * and arrays that they point to are copied before the call returns.
  *
- * Text is UTF-8 and NUL-terminated. Paths inside a sandbox are bytes without NUL; relative ones begin at the sandbox's working
- * directory. Output and files are bytes.
+ * Text is UTF-8 and NUL-terminated. Paths inside a sandbox are bytes without NUL, at most 4095 of them; relative ones begin at the
+ * sandbox's working directory. Output and files are bytes.
  *
  * A view (`const` pointer result) belongs to the object it came from and is valid until that object is freed, unless its
  * function says less.
  *
- * Threads. A client may be used by many threads at once. So may a sandbox. A process handle, a result, a list, a completion: one thread at a
- * time. sbx_cancel_now may be called from any thread, and sbx_queue_next from one thread at a time. A child keeps its parent
- * alive: handles may be freed in any order. After fork, the child process must not use handles made before it; every call on
- * them there fails with SBX_ERROR_STATE or, when it frees, does nothing to the machine.
+ * Threads. Each function says from which threads it may be called:
+ *   [any]      from any thread, at the same time as every other call on the same handle but the one that frees it
+ *   [one]      from any thread, but from one at a time for the same handle; [any] functions may run meanwhile
+ *   [last]     frees: from any thread, when no other call on the handle runs or comes
+ * Getters of results, lists, bytes and events only read: any number of threads, until the object is freed. No function may be called from a
+ * signal handler. A child keeps its parent alive: handles may be freed in any order. After fork, the child process must not use
+ * handles made before it; every call on them there fails with SBX_ERROR_STATE or, when it frees, does nothing to the machine. It may
+ * make a client of its own.
+ *
+ * The program around it. The library installs no signal handlers and keeps no global settings. A client starts one thread, with all
+ * signals blocked, when work has to go on that nobody waits for. Each local sandbox is a child process, started by posix_spawn, so the
+ * program may get SIGCHLD when one ends; a program that ignores SIGCHLD, or waits for every child and so gets to see this one too, does the library
+ * no harm. Once loaded the library stays loaded.
  *
  * Waiting. Functions that may wait take `const sbx_call *call`: how long, until whom, and whether to wait at all (see sbx_call).
  */
@@ -119,24 +129,35 @@ typedef struct sbx_sandbox_list sbx_sandbox_list;
 
 #define SBX_NO_TIMEOUT ((int64_t)-1)
 
+/* For the structs that begin with their own size: `sbx_call call = {SBX_CALL_INIT};`, in C also with members behind it. */
+#ifdef __cplusplus
+#define SBX_INIT(type, member) [] { type value = type(); value.member = sizeof(type); return value; }()
+#else
+#define SBX_INIT(type, member) .member = sizeof(type)
+#endif
+
 /* How a call waits. NULL means: until its default deadline (stated per function; 60 seconds where none is), in this thread.
  *
  * With a queue the function only starts the work and returns SBX_PENDING (or an error, when it could not even start); its `out` may then be
- * NULL and is not written. Exactly one completion for it comes on the queue later, whatever happens. */
+ * NULL, and one that is a pointer to a pointer is set to NULL. Exactly one completion for it comes on the queue later, whatever happens.
+ *
+ * A peer that falls silent is noticed whatever the deadline: within a minute, or two where the request could be repeated. */
 typedef struct sbx_call {
     size_t size;
-    int64_t timeout_ms; /* 0 = the function's default; SBX_NO_TIMEOUT = none (a dead peer is still noticed by its silence) */
+    int64_t timeout_ms; /* 0 = the function's default; SBX_NO_TIMEOUT = none */
     sbx_cancel *cancel; /* NULL = cannot be canceled */
     sbx_queue *queue;   /* NULL = wait here */
     void *user;         /* handed back with the completion */
 } sbx_call;
-#define SBX_CALL_INIT .size = sizeof(sbx_call)
+#define SBX_CALL_INIT SBX_INIT(sbx_call, size)
 
-/* A token that ends calls early with SBX_ERROR_CANCELED. One token may be given to many calls; freeing it while calls use it is fine. A
-   canceled creation leaves no machine behind; a canceled command is killed with its whole tree if this call started it. */
-SBX_API sbx_status sbx_cancel_new(sbx_cancel **out, sbx_error *err);
-SBX_API void sbx_cancel_now(sbx_cancel *cancel); /* any thread; not from a signal handler */
-SBX_API void sbx_cancel_free(sbx_cancel *cancel);
+/* A token that ends calls early with SBX_ERROR_CANCELED. One token may be given to many calls; freeing it while calls use it is fine. Once
+   canceled it stays so: later calls with it fail at once. A canceled creation leaves no machine behind. A canceled sbx_run or
+   sbx_process_start kills the command with its whole tree: the call returns at once, the kill follows in the background (see
+   sbx_client_free). Canceling any other call only ends the waiting. */
+SBX_API sbx_status sbx_cancel_new(sbx_cancel **out, sbx_error *err); /* [any] */
+SBX_API void sbx_cancel_now(sbx_cancel *cancel);                     /* [any] does not wait */
+SBX_API void sbx_cancel_free(sbx_cancel *cancel);                    /* [last] */
 
 /* Where asynchronous calls complete. */
 typedef struct sbx_completion {
@@ -152,18 +173,18 @@ typedef struct sbx_completion {
     sbx_file_list *files;
     sbx_process_list *processes;
     sbx_sandbox_list *sandboxes;
-    uint64_t number;             /* of functions whose `out` is a number */
-    struct sbx_event *event;     /* of sbx_process_next: free it with sbx_event_free */
+    uint64_t number;             /* of functions whose `out` is a number; of sbx_process_output its out_offset */
+    struct sbx_event *event;     /* of sbx_process_next and sbx_process_wait: free it with sbx_event_free */
     struct sbx_file_info *file;  /* of functions whose `out` is a struct: free() is wrong, use sbx_file_info_free */
 } sbx_completion;
-#define SBX_COMPLETION_INIT .size = sizeof(sbx_completion)
+#define SBX_COMPLETION_INIT SBX_INIT(sbx_completion, size)
 
-SBX_API sbx_status sbx_queue_new(sbx_queue **out, sbx_client *client, sbx_error *err);
-/* A descriptor that is readable while a completion waits; for poll, epoll, asyncio. Owned by the queue; only wait on it. */
+SBX_API sbx_status sbx_queue_new(sbx_queue **out, sbx_client *client, sbx_error *err); /* [any] */
+/* [any] A descriptor that is readable while a completion waits; for poll, epoll, asyncio. Owned by the queue; only wait on it. */
 SBX_API int sbx_queue_fd(const sbx_queue *queue);
-/* The next completion; SBX_DONE when none came within timeout_ms (0: only look). */
+/* [one] The next completion; SBX_DONE when none came within timeout_ms (0: only look). */
 SBX_API sbx_status sbx_queue_next(sbx_completion *out, sbx_queue *queue, int64_t timeout_ms, sbx_error *err);
-SBX_API void sbx_queue_free(sbx_queue *queue); /* cancels what is still under way for it and frees unread results */
+SBX_API void sbx_queue_free(sbx_queue *queue); /* [last] cancels what is still under way for it and frees unread results */
 
 /* ---------------------------------------------------------------- Client */
 
@@ -175,7 +196,13 @@ typedef struct sbx_log_field {
 } sbx_log_field;
 
 /* Called from any thread that uses the client, and from its own; must not call back into the library. Everything is borrowed for the
-   call. Never carries a secret, a command, a path or file contents. */
+   call. Never carries a secret, a command, a path or file contents.
+
+     request                   method, route, outcome (ok, not_sent, lost, silent, stopped), status, ms: DEBUG when ok, else INFO
+     sandbox.created           id, provider: INFO
+     sandbox.ended             id, provider ("" of one connected to by its address): INFO
+     process.kill_unconfirmed  sandbox: WARNING; a command that was to be killed may still run
+     file.written_in_place     id: WARNING; the agent there cannot replace a file whole */
 typedef void sbx_log_hook(void *user, sbx_log_level level, const char *event, const sbx_log_field *fields, size_t count);
 
 typedef struct sbx_client_options {
@@ -188,11 +215,14 @@ typedef struct sbx_client_options {
     void *log_user;
     sbx_log_level log_level;
 } sbx_client_options;
-#define SBX_CLIENT_OPTIONS_INIT .size = sizeof(sbx_client_options)
+#define SBX_CLIENT_OPTIONS_INIT SBX_INIT(sbx_client_options, size)
 
-/* options NULL = defaults. Cheap: no thread, no connection yet. Thread-safe. */
+/* [any] options NULL = defaults. Cheap: no thread, no connection yet. */
 SBX_API sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, sbx_error *err);
-/* Ends what the client still owns (attached sandboxes are killed once their handles are gone too). */
+/* [last] Gives the handle back; what was made with it keeps the client itself alive until it is freed too. Commands that sbx_process_free, a
+   passed deadline or a cancellation is to kill are killed in the background; this waits for those, at most 2 seconds. A program that
+   ends by exit or by returning from main does the same for all its clients, whatever it has freed, in 2 seconds altogether. (_exit
+   and a fatal signal do not: attached sandboxes end with the program all the same, commands in others go on.) */
 SBX_API void sbx_client_free(sbx_client *client);
 
 /* ---------------------------------------------------------------- Sandbox */
@@ -205,7 +235,7 @@ SBX_API void sbx_client_free(sbx_client *client);
 typedef struct sbx_bind {
     const char *source; /* absolute path on this computer */
     const char *target; /* absolute path in the sandbox; NULL = the same */
-    int writable;       /* 0 = read-only */
+    int writable;       /* 0 = read-only: nothing there can be changed; but sockets that it holds can be connected to */
 } sbx_bind;
 
 typedef struct sbx_sandbox_options {
@@ -223,37 +253,38 @@ typedef struct sbx_sandbox_options {
     uint64_t limit_disk;       /* bytes, of everything it writes (kept in memory); 0 = 1 GiB; isolation full only */
     uint64_t limit_open_files; /* of each process; 0 = 4096 */
 } sbx_sandbox_options;
-#define SBX_SANDBOX_OPTIONS_INIT .size = sizeof(sbx_sandbox_options)
+#define SBX_SANDBOX_OPTIONS_INIT SBX_INIT(sbx_sandbox_options, size)
 
-/* Makes a sandbox and returns when it answers. A failure, a deadline or a cancellation at any point leaves nothing running.
-   Default deadline 120 seconds. Thread-safe. */
+/* [any] Makes a sandbox and returns when it answers. A failure, a deadline or a cancellation at any point leaves nothing running.
+   Default deadline 120 seconds. */
 SBX_API sbx_status sbx_sandbox_create(sbx_sandbox **out, sbx_client *client, const sbx_sandbox_options *options, const sbx_call *call,
                                       sbx_error *err);
 
-/* A handle to a running detached sandbox of this user, by its id. Freeing it leaves the sandbox running. Thread-safe. */
+/* [any] A handle to a running detached sandbox of this user, by its id. Freeing it leaves the sandbox running. */
 SBX_API sbx_status sbx_sandbox_connect(sbx_sandbox **out, sbx_client *client, const char *id, const sbx_call *call, sbx_error *err);
 
-/* A handle to an agent that answers at a base URL ("http://127.0.0.1:49983") or a Unix socket ("unix:/path"), for agents that somebody else
-   started. token NULL = none. What the peer cannot do is SBX_ERROR_UNSUPPORTED when it is asked for. Thread-safe. */
+/* [any] A handle to an agent that answers at a base URL ("http://127.0.0.1:49983") or a Unix socket ("unix:/path", at most 107 bytes), for agents
+   that somebody else started. token NULL = none; visible ASCII, at most 60,000 bytes. What the peer cannot do is SBX_ERROR_UNSUPPORTED
+   when it is asked for. */
 SBX_API sbx_status sbx_sandbox_connect_endpoint(sbx_sandbox **out, sbx_client *client, const char *endpoint, const char *token,
                                                 const sbx_call *call, sbx_error *err);
 
-SBX_API const char *sbx_sandbox_id(const sbx_sandbox *sandbox);
+SBX_API const char *sbx_sandbox_id(const sbx_sandbox *sandbox); /* [any] */
 
-/* Ends the sandbox and everything in it; returns when that is confirmed. Ending it twice is fine. Calls under way on it fail with
-   SBX_ERROR_AGENT. When the end cannot be confirmed the handle stays usable and kill may be called again. Default deadline 30 seconds.
-   Thread-safe. */
+/* [any] Ends the sandbox and everything in it; returns when that is confirmed: its machine has ended or, of one connected to by its address, all
+   commands have ended and the agent cannot be reached any more. Ending it twice is fine. Calls under way on it fail with SBX_ERROR_AGENT.
+   When the end cannot be confirmed the handle stays usable and kill may be called again. Default deadline 30 seconds. */
 SBX_API sbx_status sbx_sandbox_kill(sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
 
-/* Gives the handle back. A sandbox that this client created and that is not detached is ended too (without waiting longer than a
-   few milliseconds); a detached or connected one goes on. */
+/* [last] Gives the handle back. A sandbox that this client created and that is not detached is ended when its process handles are gone too
+   (without waiting longer than a few milliseconds); a detached or connected one goes on. */
 SBX_API void sbx_sandbox_free(sbx_sandbox *sandbox);
 
-/* What the sandbox is: isolation steps that hold, limits, use, as one JSON object (the fields are listed in core/wire/README.md under
-   "The machine", plus "id", "provider", "detached"). Thread-safe. */
+/* [any] What the sandbox is: isolation steps that hold, limits, use, as one JSON object (the fields are listed in core/wire/README.md under
+   "The machine", plus "id", "provider", "detached"). */
 SBX_API sbx_status sbx_sandbox_info(sbx_bytes **out, sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
 
-/* The detached sandboxes of this user, and the attached ones of this client. Thread-safe. */
+/* [any] The detached sandboxes of this user, and the attached ones of this client. */
 SBX_API sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, const sbx_call *call, sbx_error *err);
 typedef struct sbx_sandbox_info_row {
     const char *id;
@@ -265,10 +296,10 @@ typedef struct sbx_sandbox_info_row {
 } sbx_sandbox_info_row;
 SBX_API size_t sbx_sandbox_list_count(const sbx_sandbox_list *list);
 SBX_API const sbx_sandbox_info_row *sbx_sandbox_list_get(const sbx_sandbox_list *list, size_t index); /* NULL past the end */
-SBX_API void sbx_sandbox_list_free(sbx_sandbox_list *list);
+SBX_API void sbx_sandbox_list_free(sbx_sandbox_list *list); /* [last] */
 
-/* Ends this user's detached sandboxes that are older than min_age_ms (0 = all) and removes what ended ones left. `out` (may be NULL) gets how
-   many were ended or cleaned up. Thread-safe. */
+/* [any] Ends this user's detached sandboxes that are older than min_age_ms (0 = all) and removes what ended ones left. `out` (may be NULL) gets how
+   many were ended or cleaned up. */
 SBX_API sbx_status sbx_reap(uint64_t *out, sbx_client *client, int64_t min_age_ms, const sbx_call *call, sbx_error *err);
 
 /* ---------------------------------------------------------------- Commands */
@@ -289,10 +320,10 @@ typedef struct sbx_command {
     size_t output_limit;     /* sbx_run: the most bytes kept of each stream, the rest is counted; 0 = 16 MiB */
     const char *tag;         /* a label of the caller's, at most 256 bytes */
 } sbx_command;
-#define SBX_COMMAND_INIT .size = sizeof(sbx_command)
+#define SBX_COMMAND_INIT SBX_INIT(sbx_command, size)
 
-/* Runs a command and collects its output. SBX_OK means that it ran, whatever its exit code. Default deadline: none (the command's own
-   timeout_ms bounds it). When the deadline passes or the call is canceled, the command's tree is killed. Thread-safe. */
+/* [any] Runs a command and collects its output. SBX_OK means that it ran, whatever its exit code. Default deadline: none (the command's own
+   timeout_ms bounds it). When the deadline passes or the call is canceled, the command's tree is killed in the background. */
 SBX_API sbx_status sbx_run(sbx_result **out, sbx_sandbox *sandbox, const sbx_command *command, const sbx_call *call, sbx_error *err);
 
 SBX_API int sbx_result_exit_code(const sbx_result *result); /* -1 when a signal ended it */
@@ -306,18 +337,19 @@ SBX_API size_t sbx_result_stdout_size(const sbx_result *result);
 SBX_API size_t sbx_result_stderr_size(const sbx_result *result);
 SBX_API uint64_t sbx_result_stdout_cut(const sbx_result *result); /* bytes beyond output_limit that are not in the result */
 SBX_API uint64_t sbx_result_stderr_cut(const sbx_result *result);
-SBX_API void sbx_result_free(sbx_result *result);
+SBX_API void sbx_result_free(sbx_result *result); /* [last] */
 
-/* Starts a command and returns when it runs. It is started once, whatever happens to the connection; output already produced is not
-   lost by a lost connection. Thread-safe. */
+/* [any] Starts a command and returns when it runs. It is started once, whatever happens to the connection; output already produced is not
+   lost by a lost connection. */
 SBX_API sbx_status sbx_process_start(sbx_process **out, sbx_sandbox *sandbox, const sbx_command *command, const sbx_call *call,
                                      sbx_error *err);
 
-/* A handle to a process of the sandbox by id ("p-3") or pid ("1234"); sbx_process_next begins at the oldest output held. */
+/* [any] A handle to a process of the sandbox by id ("p-3") or pid ("1234"); sbx_process_next begins at the oldest output held. The last
+   256 commands that have ended can be attached to; older ones are forgotten. */
 SBX_API sbx_status sbx_process_attach(sbx_process **out, sbx_sandbox *sandbox, const char *id, const sbx_call *call, sbx_error *err);
 
-SBX_API const char *sbx_process_id(const sbx_process *process);
-SBX_API int64_t sbx_process_pid(const sbx_process *process); /* as the sandbox sees it */
+SBX_API const char *sbx_process_id(const sbx_process *process); /* [any] */
+SBX_API int64_t sbx_process_pid(const sbx_process *process); /* [any] as the sandbox sees it */
 
 typedef enum sbx_event_type {
     SBX_EVENT_STDOUT = 1,
@@ -329,7 +361,7 @@ typedef enum sbx_event_type {
 typedef struct sbx_event {
     size_t size;
     sbx_event_type type;
-    const void *data; /* STDOUT, STDERR: borrowed until the next call on this process */
+    const void *data; /* STDOUT, STDERR: borrowed until the next sbx_process_next on this handle, or its end */
     size_t len;
     uint64_t offset;       /* where data stands in its stream, or where the gap begins */
     sbx_event_type stream; /* GAP: SBX_EVENT_STDOUT or SBX_EVENT_STDERR */
@@ -338,40 +370,43 @@ typedef struct sbx_event {
     int signal;
     int timed_out;
     int64_t duration_ms;
-    const char *limit;     /* EXIT: the limit that ended it, or NULL; borrowed like data */
+    const char *limit;     /* EXIT: the limit that ended it ("memory"), or NULL; borrowed from the process handle */
     size_t survivors;      /* EXIT: processes of its tree that could not be killed after a timeout; 0 is usual */
 } sbx_event;
-#define SBX_EVENT_INIT .size = sizeof(sbx_event)
+#define SBX_EVENT_INIT SBX_INIT(sbx_event, size)
 
-/* The next piece of output, or the end: SBX_OK and *out, SBX_DONE after SBX_EVENT_EXIT. A lost connection is taken up again where it broke.
-   Default deadline: none. One thread at a time for each process handle (others may write, signal and wait meanwhile). */
+/* [one] The next piece of output, or the end: SBX_OK and *out, SBX_DONE after SBX_EVENT_EXIT. A lost connection is taken up again where it broke.
+   Default deadline: none. A second call while one waits is SBX_ERROR_STATE. */
 SBX_API sbx_status sbx_process_next(sbx_event *out, sbx_process *process, const sbx_call *call, sbx_error *err);
-SBX_API void sbx_event_free(sbx_event *event); /* only for events that came by a completion */
+SBX_API void sbx_event_free(sbx_event *event); /* [last] only for events that came by a completion */
 
-/* Feeds standard input; `end` 1 closes it after the bytes. Returns when the agent has taken them all (a command that does not read
-   makes it wait). Nothing is fed twice. */
+/* [any] Feeds standard input; `end` 1 closes it after the bytes. Returns when the agent has taken them all (a command that does not read
+   makes it wait). Nothing is fed twice. Calls at the same time are fed one after the other, in the order in which they began. */
 SBX_API sbx_status sbx_process_write(sbx_process *process, const void *data, size_t len, int end, const sbx_call *call, sbx_error *err);
 
-/* Sends a signal: whole_tree 1 = to every process that the command started, 0 = to the command alone. `out` (may be NULL) gets how many were
+/* [any] Sends a signal: whole_tree 1 = to every process that the command started, 0 = to the command alone. `out` (may be NULL) gets how many were
    signalled. SBX_ERROR_CONFLICT when it has ended. */
 SBX_API sbx_status sbx_process_signal(uint64_t *out, sbx_process *process, int signal, int whole_tree, const sbx_call *call,
                                       sbx_error *err);
 
-/* Kills the whole tree with SIGKILL. `out` (may be NULL) gets 1 when it was running, 0 when it had ended already. */
+/* [any] Kills the whole tree with SIGKILL, and returns when it has ended. `out` (may be NULL) gets 1 when it was running, 0 when it had ended already. */
 SBX_API sbx_status sbx_process_kill(uint64_t *out, sbx_process *process, const sbx_call *call, sbx_error *err);
 
-/* Waits for the end without reading output: SBX_OK and the exit in *out, whose data is NULL. Default deadline: none. */
+/* [any] Waits for the end without reading output: SBX_OK and the exit in *out, whose data is NULL. Default deadline: none. A foreground command that
+   writes more than the buffers hold (about 1 MiB of each stream) waits for its reader and does not end: read its output by
+   sbx_process_next, or start it with background 1. */
 SBX_API sbx_status sbx_process_wait(sbx_event *out, sbx_process *process, const sbx_call *call, sbx_error *err);
 
-/* Bytes of one stream (SBX_EVENT_STDOUT or SBX_EVENT_STDERR) that are held now, from offset on, at most max (0 = 1 MiB). `out_offset` (may be NULL) gets
+/* [any] Bytes of one stream (SBX_EVENT_STDOUT or SBX_EVENT_STDERR) that are held now, from offset on, at most max (0 = 1 MiB). `out_offset` (may be NULL) gets
    where they really begin, which is later than asked when older ones were dropped. Does not wait for more. */
 SBX_API sbx_status sbx_process_output(sbx_bytes **out, uint64_t *out_offset, sbx_process *process, sbx_event_type stream,
                                       uint64_t offset, size_t max, const sbx_call *call, sbx_error *err);
 
-/* Gives the handle back. A foreground process (background 0) that still runs is killed with its tree; others go on. */
+/* [last] Gives the handle back. A foreground process (background 0) of sbx_process_start that still runs is killed with its tree: this does not wait for
+   that, the kill follows in the background (see sbx_client_free). Others go on, and so do all that sbx_process_attach has given. */
 SBX_API void sbx_process_free(sbx_process *process);
 
-/* The commands of a sandbox, running and recently ended. */
+/* [any] The commands of a sandbox: those that run, and the last 256 that have ended. */
 SBX_API sbx_status sbx_process_list_all(sbx_process_list **out, sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
 typedef struct sbx_process_info {
     const char *id;
@@ -388,13 +423,13 @@ typedef struct sbx_process_info {
 } sbx_process_info;
 SBX_API size_t sbx_process_list_count(const sbx_process_list *list);
 SBX_API const sbx_process_info *sbx_process_list_get(const sbx_process_list *list, size_t index); /* NULL past the end */
-SBX_API void sbx_process_list_free(sbx_process_list *list);
+SBX_API void sbx_process_list_free(sbx_process_list *list); /* [last] */
 
 /* ---------------------------------------------------------------- Bytes */
 
 SBX_API const void *sbx_bytes_data(const sbx_bytes *bytes); /* never NULL; a NUL follows the bytes */
 SBX_API size_t sbx_bytes_size(const sbx_bytes *bytes);
-SBX_API void sbx_bytes_free(sbx_bytes *bytes);
+SBX_API void sbx_bytes_free(sbx_bytes *bytes); /* [last] */
 
 /* ---------------------------------------------------------------- Files */
 
@@ -409,8 +444,8 @@ typedef struct sbx_file_info {
     unsigned mode; /* the low 12 bits */
     char etag[112]; /* changes whenever the file does; "" where the peer gives none, and in lists */
 } sbx_file_info;
-#define SBX_FILE_INFO_INIT .size_of_struct = sizeof(sbx_file_info)
-SBX_API void sbx_file_info_free(sbx_file_info *info); /* only for one that came by a completion */
+#define SBX_FILE_INFO_INIT SBX_INIT(sbx_file_info, size_of_struct)
+SBX_API void sbx_file_info_free(sbx_file_info *info); /* [last] only for one that came by a completion */
 
 typedef struct sbx_write_options {
     size_t size;
@@ -419,38 +454,39 @@ typedef struct sbx_write_options {
     const char *if_match; /* write only while the file has this entity tag; NULL = whatever is there */
     int if_absent;        /* 1 = write only if there is no such file */
 } sbx_write_options;
-#define SBX_WRITE_OPTIONS_INIT .size = sizeof(sbx_write_options)
+#define SBX_WRITE_OPTIONS_INIT SBX_INIT(sbx_write_options, size)
 
-/* The whole file, or `length` bytes from `offset` (length 0 = to the end). More than 1 GiB is SBX_ERROR_TOO_LARGE: use sbx_file_download. */
+/* [any] The whole file, or `length` bytes from `offset` (length 0 = to the end). More than 1 GiB is SBX_ERROR_TOO_LARGE: use sbx_file_download. */
 SBX_API sbx_status sbx_file_read(sbx_bytes **out, sbx_sandbox *sandbox, const char *path, uint64_t offset, uint64_t length,
                                  const sbx_call *call, sbx_error *err);
 
-/* Writes a whole file: others see the old one or the new one, never a part. options NULL = defaults. (The Hub's own agent, which lacks the
+/* [any] Writes a whole file: others see the old one or the new one, never a part. options NULL = defaults. (The Hub's own agent, which lacks the
    feature "files", writes in place and cannot do if_match and if_absent.) */
 SBX_API sbx_status sbx_file_write(sbx_sandbox *sandbox, const char *path, const void *data, size_t len, const sbx_write_options *options,
                                   const sbx_call *call, sbx_error *err);
 
-/* The same from and to files of this computer, in pieces; the target appears whole or not at all. Default deadline: none, but a
+/* [any] The same from and to files of this computer, in pieces; the target appears whole or not at all. Default deadline: none, but a
    transfer without progress for 60 seconds fails. */
 SBX_API sbx_status sbx_file_upload(sbx_sandbox *sandbox, const char *local_path, const char *path, const sbx_write_options *options,
                                    const sbx_call *call, sbx_error *err);
 SBX_API sbx_status sbx_file_download(sbx_sandbox *sandbox, const char *path, const char *local_path, const sbx_call *call,
                                      sbx_error *err);
 
+/* [any] One entry; a symbolic link is not followed. */
 SBX_API sbx_status sbx_file_stat(sbx_file_info *out, sbx_sandbox *sandbox, const char *path, const sbx_call *call, sbx_error *err);
 
-/* A directory's entries, sorted bytewise by name; all of them, however many pages the peer sends. */
+/* [any] A directory's entries, sorted bytewise by name; all of them, however many pages the peer sends. */
 SBX_API sbx_status sbx_file_list_all(sbx_file_list **out, sbx_sandbox *sandbox, const char *path, const sbx_call *call, sbx_error *err);
 SBX_API size_t sbx_file_list_count(const sbx_file_list *list);
 SBX_API const sbx_file_info *sbx_file_list_get(const sbx_file_list *list, size_t index); /* NULL past the end */
-SBX_API void sbx_file_list_free(sbx_file_list *list);
+SBX_API void sbx_file_list_free(sbx_file_list *list); /* [last] */
 
-/* replace 0: SBX_ERROR_EXISTS when there is something at `to`. */
+/* [any] replace 0: SBX_ERROR_EXISTS when there is something at `to`. */
 SBX_API sbx_status sbx_file_rename(sbx_sandbox *sandbox, const char *from, const char *to, int replace, const sbx_call *call,
                                    sbx_error *err);
-/* recursive 0: a directory must be empty. Default deadline 10 minutes. */
+/* [any] recursive 0: a directory must be empty. Default deadline 10 minutes. */
 SBX_API sbx_status sbx_file_delete(sbx_sandbox *sandbox, const char *path, int recursive, const sbx_call *call, sbx_error *err);
-/* With parents; a directory that exists is fine. */
+/* [any] With parents; a directory that exists is fine. */
 SBX_API sbx_status sbx_file_mkdir(sbx_sandbox *sandbox, const char *path, const sbx_call *call, sbx_error *err);
 
 #ifdef __cplusplus
