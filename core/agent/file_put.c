@@ -111,6 +111,16 @@ static bool open_whole(struct file_put *p, struct file_error *e) {
     return p->fd >= 0 || file_op_fail(e, errno);
 }
 
+static void lock(struct file_put *p) {
+    if (!p->locked) etag_lock(p->place);
+    p->locked = true;
+}
+
+void file_put_unlock(struct file_put *p) {
+    if (p->locked) etag_unlock(p->place);
+    p->locked = false;
+}
+
 bool file_put_open(struct file_put *p, const struct file_path *path, struct file_error *e) {
     p->directory = file_path_target(path, p->parents, p->name);
     /* "/", "x/." and "x/.." have no last name because they are directories. */
@@ -120,11 +130,11 @@ bool file_put_open(struct file_put *p, const struct file_path *path, struct file
     if (fstat(p->directory, &directory) != 0) return file_op_fail(e, errno);
     p->place = etag_place(&directory, p->name);
 
-    etag_lock(p->place);
+    lock(p);
     bool there;
     bool ok = check_target(p, &st, &there, e);
     if (ok) ok = (p->in_place ? open_in_place(p, &st, there, e) : open_whole(p, e)) && set_space_aside(p, e);
-    etag_unlock(p->place);
+    if (!p->at_once) file_put_unlock(p);
     return ok;
 }
 
@@ -208,12 +218,12 @@ static bool commit_whole(struct file_put *p, struct file_error *e) {
 }
 
 bool file_put_commit(struct file_put *p, char tag[ETAG_SIZE], struct file_error *e) {
-    etag_lock(p->place);
+    lock(p);
     bool ok = p->in_place ? commit_in_place(p, e) : commit_whole(p, e);
     struct stat st;
     tag[0] = '\0';
     if (ok && etag_exists(p->fd) && fstat(p->fd, &st) == 0) etag_format(&st, tag);
-    etag_unlock(p->place);
+    file_put_unlock(p);
     return ok;
 }
 

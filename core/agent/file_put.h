@@ -22,12 +22,15 @@ struct file_put {
     unsigned mode;
     char *if_match, *if_none_match; /* fields of the request, or NULL */
     int64_t expected;               /* how many bytes will come; -1 = unknown */
+    bool
+        at_once; /* the name stays locked from file_put_open to file_put_commit or file_put_unlock: one job */
 
     /* State; fd and directory are -1 before file_put_open */
     int fd;
     int directory;
     bool in_memory; /* on a file system without a disk, and nobody else has it: writing waits for nothing */
     unsigned place; /* etag_place of directory and name */
+    bool locked;
     char name[FILE_NAME_SIZE];
     char temporary[40]; /* name of the unfinished file; "" while it has none */
     uint64_t size;      /* bytes written so far */
@@ -37,6 +40,9 @@ struct file_put {
 bool file_put_open(struct file_put *p, const struct file_path *path, struct file_error *e);
 bool file_put_write(struct file_put *p, const char *data, size_t len, struct file_error *e);
 bool file_put_commit(struct file_put *p, char tag[ETAG_SIZE], struct file_error *e);
+
+/* What an at_once job ends with, whatever happened. Harmless otherwise. */
+void file_put_unlock(struct file_put *p);
 
 /* Closes, and removes what is unfinished. Harmless after a commit. */
 void file_put_drop(struct file_put *p);

@@ -6,6 +6,7 @@
 #include "agent/escape.h"
 #include "agent/file_op.h"
 #include "agent/file_put.h"
+#include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
 
@@ -82,8 +83,8 @@ static void release(struct file_op *op) {
     free(w->put.if_none_match);
 }
 
-static void work(struct file_op *op) {
-    struct writing *w = (struct writing *)op;
+static void write_taken(struct writing *w) {
+    struct file_op *op = &w->op;
     op->held = true;
     if (!w->opened && !file_put_open(&w->put, &op->path, &op->error)) return;
     w->opened = true;
@@ -93,6 +94,12 @@ static void work(struct file_op *op) {
         file_put_drop(&w->put);
         op->held = false;
     }
+}
+
+static void work(struct file_op *op) {
+    struct writing *w = (struct writing *)op;
+    write_taken(w);
+    file_put_unlock(&w->put);
 }
 
 static void answer(struct writing *w) {
@@ -117,6 +124,19 @@ static void dispatch(struct writing *w) {
 
 static void dispatch_later(struct later *l) {
     dispatch((struct writing *)((char *)l - offsetof(struct writing, dispatch)));
+}
+
+/* A condition holds for all bytes of a write in place or for none: they are gathered, and compared, written
+   and finished under one lock. So many bytes can be had as one block holds. */
+static bool take_at_once(struct exchange *x, struct file_put *p) {
+    p->at_once =
+        p->in_place && (p->if_match != NULL || p->if_none_match != NULL) && !testing_off("etag-at-once");
+    if (!p->at_once || (p->expected >= 0 && p->expected <= (int64_t)LIMIT_FILE_CHUNK)) return true;
+    exchange_error(x, WIRE_TOO_LARGE,
+                   "a write with an offset and a condition takes a body of known length, at most %zu bytes: "
+                   "write the whole file, or without If-Match and If-None-Match",
+                   LIMIT_FILE_CHUNK);
+    return false;
 }
 
 /* Whether the loop may write: no worker does. */
@@ -193,7 +213,7 @@ static bool on_body(struct exchange *x, const char *data, size_t len) {
         data += part;
         len -= part;
     }
-    loop_later(&w->dispatch, dispatch_later);
+    if (!w->put.at_once) loop_later(&w->dispatch, dispatch_later);
     if (!w->paused && w->op.running && (w->filled >= LIMIT_FILE_CHUNK || blocks_out >= BLOCKS_MAX)) {
         w->paused = true;
         exchange_pause(x);
@@ -255,11 +275,13 @@ void file_write_start(struct exchange *x) {
     w->op.forget = forget;
     if (!file_op_field(x, "If-Match", &p->if_match) || !file_op_field(x, "If-None-Match", &p->if_none_match))
         return;
+    if (!take_at_once(x, p)) return;
     x->on_body = on_body;
     x->on_body_end = on_body_end;
     x->on_close = on_close;
     /* Who asks before sending is told only when the file could be opened. Other long bodies should not travel
        in vain either; a short one is opened, written and put in place by one job. */
+    if (p->at_once) return;
     w->paused = x->request->expect_continue;
     if (w->paused) exchange_pause(x);
     if (x->request->expect_continue || p->expected < 0 || p->expected > (int64_t)LIMIT_FILE_CHUNK)

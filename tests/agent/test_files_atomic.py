@@ -158,6 +158,59 @@ def ask_first(agent, path):
         return c.read_head().status
 
 
+def late_writer(agent, path, between):
+    """Begins a conditional write in place, lets somebody else write the file, then sends its bytes: the status."""
+    tag = Files(agent).write(path, b"0123456789").header("ETag")
+    with agent.connect() as c:
+        fields = [("Content-Length", 4), ("Expect", "100-continue"), ("If-Match", tag)]
+        c.send_request("PUT", target("write", path=path, offset=2), agent.headers(fields))
+        assert c.read_head().status == 100
+        between(tag)
+        c.send(b"late")
+        return c.read_response().status
+
+
+@pytest.mark.parametrize("other", ["in place", "whole"])
+@pytest.mark.parametrize("off", ["", "etag-at-once"])
+def test_a_condition_holds_until_the_bytes_are_written(tmp_path, other, off):
+    """With the protection off, both writers are told that they succeeded."""
+    path, query = f"{tmp_path}/f", {"offset": 0} if other == "in place" else {}
+    with Agent(off=off) as a:
+        status = late_writer(a, path, lambda tag: error_free(Files(a).write(path, b"OTHERBYTES", [("If-Match", tag)], **query)))
+        assert status == (200 if off else 412)
+        assert off or open(path).read() == "OTHERBYTES"
+        assert late_writer(a, path, lambda tag: None) == 200 and open(path).read() == "01late6789"
+
+
+def error_free(reply):
+    assert reply.status == 200, reply
+
+
+def test_many_conditional_writers_in_place_one_wins(agent, tmp_path):
+    path = f"{tmp_path}/f"
+    for _ in range(20):
+        tag = [("If-Match", Files(agent).write(path, b"0" * 100000).header("ETag"))]
+        with ThreadPoolExecutor(6) as pool:
+            replies = list(pool.map(lambda n: Files(agent).write(path, bytes([n]) * 100000, tag, offset=0), range(6)))
+        won = [n for n, r in enumerate(replies) if r.status == 200]
+        assert len(won) == 1 and {r.status for r in replies} == {200, 412}
+        assert open(path, "rb").read() == bytes([won[0]]) * 100000
+
+
+def test_a_conditional_range_is_small_and_of_known_length(agent, files, tmp_path):
+    path = f"{tmp_path}/f"
+    tag = [("If-Match", files.write(path, b"old").header("ETag"))]
+    assert "at most 262144 bytes" in error(files.write(path, RANDOM[: (1 << 18) + 1], tag, offset=0), 413, "too_large")
+    chunked = tag + [("Transfer-Encoding", "chunked")]
+    error(agent.request("PUT", target("write", path=path, offset=0), headers=chunked, body=b"1\r\nx\r\n0\r\n\r\n"), 413, "too_large")
+    assert open(path).read() == "old"
+    written = files.write(path, RANDOM[: 1 << 18], tag, offset=1)
+    assert written.status == 200 and open(path, "rb").read() == b"o" + RANDOM[: 1 << 18]
+    error(files.write(f"{tmp_path}/none/f", b"x", [("If-Match", "*")], offset=0, mkdir="false"), 404, "not_found")
+    assert files.write(path, b"", [("If-Match", written.header("ETag"))], offset=0, truncate_to=1).status == 200
+    assert open(path).read() == "o"
+
+
 def test_what_cannot_fit_is_refused_before_it_travels(agent, small_disk):
     assert ask_first(agent, f"{small_disk}/f") == 507
 
