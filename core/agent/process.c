@@ -16,6 +16,7 @@
 #include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
+#include "wire/names.h"
 
 #define BUCKETS        256
 #define TICK_FIRST     1 /* ms after the clone; most commands run by then, and many have ended */
@@ -51,9 +52,8 @@ static bool env_size(const char *name, size_t *out) {
 }
 
 bool process_init(void) {
-    if (!env_size("SBX_STREAM_LIMIT", &stream_limit) ||
-        !env_size("SBX_SANDBOX_OUTPUT_LIMIT", &sandbox_pool.max) ||
-        !env_size("SBX_AGENT_OUTPUT_LIMIT", &agent_pool.max))
+    if (!env_size(ENV_STREAM_LIMIT, &stream_limit) || !env_size(ENV_SANDBOX_LIMIT, &sandbox_pool.max) ||
+        !env_size(ENV_AGENT_LIMIT, &agent_pool.max))
         return false;
     tree_init();
     if (spawn_init() && reap_init()) return true;

@@ -16,6 +16,9 @@
 #define ENV_CAPACITY        "SBX_CAPACITY"
 #define ENV_HOST_MODE       "SBX_HOST_MODE"
 #define ENV_MAX_CONNECTIONS "SBX_MAX_CONNECTIONS"
+#define ENV_STREAM_LIMIT    "SBX_STREAM_LIMIT" /* this and the next two: bytes of held output */
+#define ENV_SANDBOX_LIMIT   "SBX_SANDBOX_OUTPUT_LIMIT"
+#define ENV_AGENT_LIMIT     "SBX_AGENT_OUTPUT_LIMIT"
 
 /* The items of the array "features" of /health: what this agent adds to the Hub's protocol. */
 #define FEATURE_KEYS        "keys"     /* HEADER_KEY is honoured on exec and processes */
