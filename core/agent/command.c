@@ -110,7 +110,7 @@ static bool take_cmd(struct parse *p) {
     if (!shell && type == JSON_STRING)
         return refuse(p, "'shell' is false, so 'cmd' must be an array of strings");
 
-    struct buf strings = BUF_INIT(LIMIT_JSON_BODY + LIMIT_ARGUMENTS), json = BUF_INIT(2 * LIMIT_JSON_BODY);
+    struct buf strings = BUF_INIT(LIMIT_JSON_BODY + LIMIT_JSON_TOKENS), json = BUF_INIT(2 * LIMIT_JSON_BODY);
     size_t count = shell ? 3 : 0;
     bool ok = shell ? take_shell_text(p, at, &strings, &json) : take_items(p, at, &strings, &json, &count);
     if (ok) ok = set_argv(p, &strings, count);
@@ -197,7 +197,7 @@ static bool merge_env(struct parse *p, char *const *base, size_t count) {
 static bool take_env(struct parse *p, char *const *base) {
     json_at at;
     size_t count = 0;
-    struct buf text = BUF_INIT(LIMIT_JSON_BODY + LIMIT_ARGUMENTS);
+    struct buf text = BUF_INIT(LIMIT_JSON_BODY + LIMIT_JSON_TOKENS);
     if (present(p, "env", &at)) {
         bool ok = json_in_type(p->doc, at) == JSON_OBJECT
                       ? take_env_text(p, at, &text, &count)

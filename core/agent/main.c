@@ -36,6 +36,9 @@ static const char help[] =
     "  SBX_PORT              1 to 65535; 8000 unless said\n"
     "  SBX_IDLE_TIMEOUT      seconds without activity after which the agent ends; 0 or absent: never\n"
     "  SBX_MAX_CONNECTIONS   8192 unless said\n"
+    "  SBX_STREAM_LIMIT, SBX_SANDBOX_OUTPUT_LIMIT, SBX_AGENT_OUTPUT_LIMIT\n"
+    "                        bytes of output held of a stream, of all commands, of all sandboxes;\n"
+    "                        1048576, 8388608 and 67108864 unless said\n"
     "\n"
     "Example: SBX_TOKEN=secret SBX_PORT=49983 hfsandbox-agent\n";
 

@@ -14,7 +14,7 @@
 #define LIMIT_PIPELINE      KIB(64)  /* bytes of later requests kept while one is answered */
 #define LIMIT_CONNECTIONS   8192     /* SBX_MAX_CONNECTIONS overrides it */
 #define LIMIT_UNTRUSTED     MIB(16)  /* bytes held for all connections that have not shown the token */
-#define LIMIT_JSON_TOKENS   65536
+#define LIMIT_JSON_TOKENS   65536    /* so cmd and env have fewer items */
 #define LIMIT_JSON_DEPTH    32
 
 #define TIMEOUT_HEAD        10000    /* from the first byte of a head to its end */
@@ -28,13 +28,13 @@
 #define INTERVAL_PING       15000    /* silence on a stream before a ping */
 
 /* Processes and their output */
-#define LIMIT_STREAM        MIB(1)   /* held bytes of one stream of one process */
-#define LIMIT_SANDBOX_OUT   MIB(8)   /* held bytes of all processes of one sandbox */
-#define LIMIT_AGENT_OUT     MIB(64)  /* held bytes of all sandboxes of one agent */
+#define LIMIT_STREAM        MIB(1)   /* held bytes of one stream of one process; SBX_STREAM_LIMIT overrides it */
+#define LIMIT_SANDBOX_OUT   MIB(8)   /* held bytes of all processes of one sandbox; SBX_SANDBOX_OUTPUT_LIMIT overrides it */
+#define LIMIT_AGENT_OUT     MIB(64)  /* held bytes of all sandboxes of one agent; SBX_AGENT_OUTPUT_LIMIT overrides it */
 #define LIMIT_FINISHED      256      /* ended processes that stay listed; the oldest are forgotten first */
 #define LIMIT_PROCESSES     4096     /* running commands of one sandbox */
 #define LIMIT_STDIN_PENDING KIB(256) /* input taken from the wire and not yet by the command */
-#define LIMIT_ARGUMENTS     65536    /* items of cmd and env */
+#define LIMIT_ARGUMENTS     65536    /* items of a local sandbox's env */
 #define TIMEOUT_TREE_KILL   2000     /* how long a tree is killed again and again before survivors are reported */
 #define TIMEOUT_DRAIN_EXIT  2000     /* after the leader's end, reading what its pipes still hold */
 
@@ -44,7 +44,6 @@
 #define LIMIT_FILE_CHUNK    KIB(256) /* one read or write of a worker */
 
 /* Names */
-#define LIMIT_KEY           64       /* a client key */
 #define LIMIT_TAG           256
 #define LIMIT_PATH          4096
 

@@ -197,9 +197,10 @@ def test_stream_limit(agent):
     assert run(agent, "seq 1 10000", stream_limit=100).stdout == subprocess.run(["seq", "1", "10000"], capture_output=True).stdout
 
 
-def test_ceilings_hold():
+@pytest.mark.parametrize("of_all", ["SBX_SANDBOX_OUTPUT_LIMIT", "SBX_AGENT_OUTPUT_LIMIT"])
+def test_ceilings_hold(of_all):
     """Of one stream, of all: what ended first goes first, and everybody can still go on."""
-    with Agent(static=True, env={"SBX_STREAM_LIMIT": 400_000, "SBX_SANDBOX_OUTPUT_LIMIT": 1_000_000}) as a:
+    with Agent(static=True, env={"SBX_STREAM_LIMIT": 400_000, of_all: 1_000_000}) as a:
         before = a.resident_kib()
         entries = [a.get(f"/v1/processes/{a.start_process(some(1000))['id']}?wait_ms=20000").json() for _ in range(10)]
         ended = [e["id"] for e in entries]
@@ -216,9 +217,10 @@ def test_ceilings_hold():
         assert a.resident_kib() - before < 4 * 1024
 
 
-def test_settings_are_checked():
-    a = Agent(env={"SBX_STREAM_LIMIT": "10m"})
-    with pytest.raises(AssertionError, match="SBX_STREAM_LIMIT"):
+@pytest.mark.parametrize("name", ["SBX_STREAM_LIMIT", "SBX_SANDBOX_OUTPUT_LIMIT", "SBX_AGENT_OUTPUT_LIMIT"])
+def test_settings_are_checked(name):
+    a = Agent(env={name: "10m"})
+    with pytest.raises(AssertionError, match=name):
         a.start()
 
 
