@@ -224,6 +224,7 @@ void machine_kill(struct machine *m, struct machine_kill *kill) {
         kill->next = m->kills;
         m->kills = kill;
     }
+    if (m->ended) return; /* what it left is being removed */
     local_spawn_signal(m->child.pidfd, SIGTERM);
     /* Without memory for a timer there is no grace. */
     if (m->grace.slot == 0 && !io_timer_set(&m->client->io, &m->grace, clock_deadline(KILL_GRACE)))
@@ -249,49 +250,87 @@ static void describe(int how, char *out, size_t size) {
         snprintf(out, size, "has ended with status %d", WEXITSTATUS(how));
 }
 
-/* The keeper removes the directory itself, unless it was ended by SIGKILL. */
-static void clean(struct machine *m) {
-    scope_close(&m->dir);
-    m->dir = -1;
-    if (m->runtime == NULL) return;
-    int runtime = open(m->runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (runtime < 0) return;
-    record_clean(runtime, m->record.id);
-    close(runtime);
-}
-
-void machine_confirmed(struct machine *m, int how) {
-    m->ended = true;
-    char what[64];
-    describe(how, what, sizeof what);
-    clean(m);
-    if (m->creating != NULL) {
-        sbx_error error = m->failure;
-        if (error.code == SBX_OK)
-            error_set(&error, SBX_ERROR_AGENT, "the sandbox's agent %s before it was ready", what);
-        op_fail(m->creating, &error); /* its end hook abandons m, which frees it */
-        return;
-    }
-    if (m->sandbox == NULL) {
-        machine_free(m);
-        return;
-    }
-    struct sbx_sandbox *sandbox = m->sandbox;
-    sandbox->endpoint.control_fd = -1;
-    sandbox_hold(sandbox);
-    /* First those who wait for just this: for the other calls it is a failure. */
-    bool asked = m->kills != NULL;
+/* Nothing of it is left: now those who wait for just this, and whoever has given it back, are done with it.
+ */
+static void cleaned(struct machine *m) {
     while (m->kills != NULL) {
         struct machine_kill *kill = m->kills;
         m->kills = kill->next;
         kill->machine = NULL;
         op_done(kill->op, SBX_OK);
     }
-    if (asked)
-        sandbox_died(sandbox, "sandbox %s was killed", m->record.id);
+    if (m->creating != NULL) op_fail(m->creating, &m->failure);
+    m->cleaning = false;
+    if (m->sandbox == NULL) machine_free(m);
+}
+
+static void clean(const struct machine *m) {
+    int runtime = m->runtime != NULL ? open(m->runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (runtime < 0) return;
+    record_clean(runtime, m->record.id);
+    close(runtime);
+}
+
+static void *clean_apart(void *machine) {
+    struct machine *m = machine;
+    struct sbx_client *client = m->client;
+    clean(m);
+    client_lock(client);
+    cleaned(m);
+    client_unlock(client);
+    client_release(client);
+    return NULL;
+}
+
+static bool has_directory(const struct machine *m) {
+    char path[LIMIT_PATH];
+    if (m->runtime == NULL) return false;
+    int n = snprintf(path, sizeof path, "%s/%s", m->runtime, m->record.id);
+    return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
+}
+
+static bool start_apart(struct machine *m) {
+    pthread_t thread;
+    sigset_t all, before;
+    client_hold(m->client);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&thread, NULL, clean_apart, m) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (started)
+        pthread_detach(thread);
     else
-        sandbox_died(sandbox, "the agent of sandbox %s %s", m->record.id, what);
-    sandbox_release(sandbox); /* may close m */
+        client_release_locked(m->client);
+    return started;
+}
+
+/* The keeper removes the directory itself, unless it was ended by SIGKILL. Whatever was written there is
+   removed without the lock, so that nobody else waits for that. m is not freed before `cleaned`, which may be
+   called here. */
+static void clean_then(struct machine *m) {
+    scope_close(&m->dir);
+    m->dir = -1;
+    if (has_directory(m)) {
+        if (!testing_off("clean-apart") && start_apart(m)) return;
+        clean(m);
+    }
+    cleaned(m);
+}
+
+void machine_confirmed(struct machine *m, int how) {
+    char what[64];
+    describe(how, what, sizeof what);
+    m->ended = m->cleaning = true;
+    if (m->creating != NULL && m->failure.code == SBX_OK)
+        error_set(&m->failure, SBX_ERROR_AGENT, "the sandbox's agent %s before it was ready", what);
+    if (m->sandbox != NULL) {
+        m->sandbox->endpoint.control_fd = -1;
+        if (m->kills != NULL)
+            sandbox_died(m->sandbox, "sandbox %s was killed", m->record.id);
+        else
+            sandbox_died(m->sandbox, "the agent of sandbox %s %s", m->record.id, what);
+    }
+    clean_then(m);
 }
 
 /* True when the end could be confirmed within that time. */
@@ -319,10 +358,13 @@ static void end_now(struct machine *m) {
 
 void machine_abandon(struct machine *m) {
     m->sandbox = NULL;
+    if (m->cleaning) return; /* which frees it */
     if (!m->ended) {
         machine_kill(m, NULL);
         if (confirm(m, FREE_WAIT, NULL)) {
-            clean(m);
+            m->ended = m->cleaning = true;
+            clean_then(m);
+            return;
         } else if (m->background || io_background(&m->client->io, 1)) {
             if (!m->background) client_hold(m->client);
             m->background = true;
@@ -336,6 +378,7 @@ void machine_abandon(struct machine *m) {
 
 void machine_let_go(struct machine *m) {
     m->sandbox = NULL;
+    if (m->cleaning) return; /* which frees it */
     if (m->ended || m->child.pid == 0) {
         machine_free(m);
         return;

@@ -32,6 +32,7 @@ struct machine {
     int dir;       /* that directory of a detached sandbox, once it is made; else -1 */
     struct local_child child;
     bool ended;        /* confirmed */
+    bool cleaning;     /* what it left is being removed: it frees itself afterwards if nobody holds it then */
     bool background;   /* counted by io_background: nobody waits for its end, but it must come */
     sbx_error failure; /* code != 0: why creating fails, as soon as the keeper has ended */
     struct buf line;   /* of the status descriptor */

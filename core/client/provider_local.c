@@ -218,7 +218,7 @@ static void kill_by_request(struct op *op, struct killing *k) {
 
 static void kill_sandbox(struct op *op, struct sbx_sandbox *sandbox) {
     struct machine *m = sandbox->machine;
-    if (m->ended) {
+    if (m->ended && !m->cleaning) {
         op_done(op, SBX_OK);
         return;
     }
@@ -230,7 +230,7 @@ static void kill_sandbox(struct op *op, struct sbx_sandbox *sandbox) {
     *k = (struct killing){.kill = {.op = op}, .machine = m, .poll = {.fire = look_at_lock, .ctx = k}};
     op->ctx = k;
     op->end = kill_end;
-    if (m->child.pidfd >= 0)
+    if (m->child.pidfd >= 0 || m->cleaning)
         machine_kill(m, &k->kill);
     else
         kill_by_request(op, k);

@@ -143,3 +143,40 @@ for delay in (0, 0.0005, 0.001, 0.002, 0.004, 0.008):
 sbx.wait_until(lambda: not sbx.children(), what="the end of every agent")
 """, env={"SBX_TEST_MARK": mark})
     sbx.wait_until(lambda: not agents(mark), what="no agent")
+
+
+LARGE = """
+import tempfile
+with tempfile.TemporaryDirectory() as runtime, sbx.Client(runtime_dir=runtime) as client:
+    neighbour, large = client.create(), client.create(isolation="none")
+    made = large.run(["python3", "-c", "import os\\nfor i in range(60000): os.close(os.open(f'f{i}', os.O_CREAT))"])
+    assert made.code == 0, made.err
+    directory = f"{runtime}/{large.id}"
+    assert os.path.isdir(directory)
+    pid = {row["id"]: row["pid"] for row in client.list()}[large.id]
+    during, ended = [], threading.Event()
+    def meanwhile():
+        while not ended.is_set():
+            assert neighbour.run("true").code == 0
+            if large_died.is_set() and os.path.isdir(directory): during.append(failing(lambda: large.run("true")))
+    large_died = threading.Event()
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    os.kill(pid, signal.SIGKILL)      # its keeper does not clean up any more
+    large_died.set()
+    large.kill()
+    gone = not os.path.exists(directory)
+    ended.set(); thread.join()
+    print(len(during), gone, set(during) <= {"ERROR_AGENT"})
+    neighbour.close(); large.close()
+"""
+
+
+def test_a_large_directory_is_removed_while_others_work():
+    during, gone, agent = script(LARGE).stdout.split()
+    assert int(during) >= 3 and gone == "True" and agent == "True"
+
+
+def test_control_removed_under_the_lock():
+    during, gone, _ = sbx.script(PROLOGUE + LARGE, env={"SBX_TEST_OFF": "clean-apart"}).stdout.split()
+    assert int(during) <= 2 and gone == "True"
