@@ -1,5 +1,6 @@
 #include "agent/proxy_head.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
@@ -98,19 +99,23 @@ int proxy_head_scan(const char *data, size_t len, struct proxy_response *out) {
     uint64_t status;
     if (stop - data < 12 || data[8] != ' ' || !text_u64(data + 9, 3, &status) || status < 100) return -1;
     *out = (struct proxy_response){.status = (int)status, .length = -1};
-    for (;;) {
+    for (bool counts = false;;) {
         const char *line = next;
         stop = line_end(line, end, &next);
         if (stop == NULL) return 0;
         if (stop == line) break;
         static const char name[] = "Content-Length:";
         uint64_t length;
-        if (strncasecmp(line, name, sizeof name - 1) != 0) continue;
+        /* A folded line makes one value with the line before it: no number. */
+        if (counts && (*line == ' ' || *line == '\t')) out->length = -1;
+        if (*line == ' ' || *line == '\t') continue;
+        counts = stop - line >= (ptrdiff_t)sizeof name - 1 && strncasecmp(line, name, sizeof name - 1) == 0;
+        if (!counts) continue;
         line += sizeof name - 1;
         while (line < stop && (*line == ' ' || *line == '\t'))
             line++;
-        if (text_u64(line, (size_t)(stop - line), &length) && length <= INT64_MAX)
-            out->length = (int64_t)length;
+        bool number = text_u64(line, (size_t)(stop - line), &length) && length <= INT64_MAX;
+        out->length = number ? (int64_t)length : -1;
     }
     if (status == 204 || status == 304) out->length = 0;
     out->head = (size_t)(next - data);
