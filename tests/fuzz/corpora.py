@@ -72,8 +72,31 @@ ROUTES = {"read": request(b"GET /v1/files/read HTTP/1.1", b"X-Sandbox-Token: t")
           "refused": request(b"PUT /v1/files/write HTTP/1.1", b"Content-Length: 9", body=b"ab!cdefgh") + request(b"GET /health HTTP/1.1"),
           "abort": request(b"DELETE /v1/files/delete HTTP/1.1") + request(b"GET /health HTTP/1.1"),
           "too-large": request(b"POST /v1/exec HTTP/1.1", b"Content-Length: 5000", body=b"x" * 5000) + request(b"GET /health HTTP/1.1")}
+TOKEN = b"X-Sandbox-Token: t"
+PATHS = {**HTTP,
+         "path": request(b"GET /v1/files/read?path=%2Fa%2F..%2Fb%00&offset=18446744073709551615 HTTP/1.1", TOKEN),
+         "relative": request(b"GET //v1/files/read/?p%61th=a/./../&offset=-1 HTTP/1.1", TOKEN),
+         "write": request(b"PUT /v1/files/write?path=/&path=%ff%FE/%2e/&offset HTTP/1.1", TOKEN, b"Content-Length: 1", body=b"x"),
+         "process": request(b"GET /v1/processes/p-1/output?stdout=1&follow=1 HTTP/1.1", TOKEN),
+         "long-id": request(b"GET /v1/processes/" + b"9" * 200 + b" HTTP/1.1", TOKEN),
+         "port": request(b"POST /v1/proxy/65535/a//b/?c HTTP/1.1", TOKEN, b"Connection: close, X", b"X: y", b"Content-Length: 0"),
+         "ports": b"".join(request(b"GET /v1/proxy/" + p + b" HTTP/1.1", TOKEN) for p in (b"0", b"65536", b"080/", b"1", b"/", b"1%2f")),
+         "two-tokens": request(b"GET /v1/processes HTTP/1.1", TOKEN, TOKEN), "no-token": request(b"DELETE /v1/files/delete?path=/ HTTP/1.1")}
+COMMANDS = {**JSON, "all": b'{"cmd":["a","","b c"],"shell":false,"cwd":"sub","timeout":1.5,"tag":"t","stdin_base64":"AAEC/w==","end":"closed",'
+            b'"stream_limit":7,"background":true,"stdin_open":true,"env":{"A":"2","PATH":"/x","N":1}}',
+            "text": b'{"cmd":"echo \\"a\\"","stdin":"\\u00e9"}', "no-cmd": b'{"env":{}}', "nul-in-cmd": b'{"cmd":["a\\u0000b"]}',
+            "empty-cmd": b'{"cmd":[]}', "env-name": b'{"cmd":"a","env":{"A=B":"c","":"d"}}', "timeout": b'{"cmd":"a","timeout":-1}',
+            "long": b'{"cmd":["' + b"x" * 5000 + b'"],"tag":"' + b"y" * 300 + b'"}', "base64": b'{"cmd":"a","stdin_base64":"A=A="}'}
+OK = b"HTTP/1.1 200 OK\r\n"
+BACKEND = {"ok": OK + b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\nok", "bare-lf": b"HTTP/1.0 404 Not\nContent-Length:3\n\nabc",
+           "folded": OK + b"Connection: a,\r\n b\r\nX: c\r\n\td\r\n\r\n", "interim": b"HTTP/1.1 100 C\r\n\r\n" + OK + b"\r\n", "half": OK + b"A: b\r\n",
+           "switch": b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nbytes", "empty": b"HTTP/1.1 204 N\r\nContent-Length: 5\r\n\r\n",
+           "lengths": OK + b"Content-Length: 1\r\nContent-Length: 99999999999999999999\r\n\r\n", "short": b"HTTP/1.1 2\r\n\r\n", "none": b"SSH-2.0\r\n",
+           "folded-length": OK + b"Content-Length: 1\r\n\t2\r\n\r\n", "no-colon": OK + b"garbage\r\n: x\r\n\r\n", "bare-cr": OK + b"A: b\rConnection: c\r\n\r\n", "folded-first": OK + b" Connection: x\r\n\r\n",
+           "nul": OK + b"A: \0\r\n\r\n", "only": b"H"}
 CONN = {f"{name}-{piece}": bytes([piece]) + data for name, data in {**HTTP, **ROUTES}.items() for piece in (0, 5)}
-CORPORA = {"http": HTTP, "conn": CONN, "json_in": JSON, "json": JSON, "frames": STREAMS, "ndjson": LINES}
+CORPORA = {"http": HTTP, "conn": CONN, "json_in": JSON, "json": JSON, "frames": STREAMS, "ndjson": LINES, "route": PATHS, "command": COMMANDS,
+           "backend": BACKEND}
 
 if __name__ == "__main__":
     for target, inputs in CORPORA.items():

@@ -1,0 +1,139 @@
+// links: agent/http.c agent/http_query.c agent/route.c agent/escape.c agent/proxy_head.c agent/file_path.c
+/* From the bytes of a request to the place it names: the parser, the search for a route, its parameter, the
+   query, the path of a file, the head for a port. Without the token nothing but health is reached. */
+#include "agent/agent.h"
+#include "agent/confine.h"
+#include "agent/file_path.h"
+#include "agent/process.h"
+#include "agent/proxy_head.h"
+#include "agent/route.h"
+#include "agent/turn.h"
+#include "agent/watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/limits.h"
+#include "wire/names.h"
+
+#define MUST(condition)                                                                                      \
+    do {                                                                                                     \
+        if (!(condition)) abort();                                                                           \
+    } while (0)
+
+static char token[] = "t";
+struct agent_config agent = {.version = "0", .id = "", .token = token, .idle_ms = -1, .cwd = "/home/x"};
+static bool answered;
+
+void agent_shutdown(int status) {
+    (void)status;
+}
+int64_t loop_now(void) {
+    return 0;
+}
+size_t process_running(void) {
+    return 0;
+}
+size_t process_finished(void) {
+    return 0;
+}
+bool confine_report(struct buf *out) {
+    return buf_puts(out, "{}");
+}
+bool confine_report_limits(struct buf *out) {
+    return buf_puts(out, "{}");
+}
+void watch_ask(struct watch_waiter *w) {
+    (void)w;
+}
+void watch_unask(struct watch_waiter *w) {
+    (void)w;
+}
+void exchange_json(struct exchange *x, int status, struct buf *json) {
+    (void)x;
+    (void)status;
+    answered = true;
+    buf_free(json);
+}
+void exchange_error(struct exchange *x, enum wire_code code, const char *format, ...) {
+    (void)x;
+    (void)code;
+    (void)format;
+    answered = true;
+}
+
+static void at_process(struct exchange *x) {
+    uint64_t number;
+    MUST(x->param == NULL || (x->param[0] != '\0' && strlen(x->param) < TURN_PARAM));
+    http_query_u64(x->request, "stdout", &number);
+    http_query_bool(x->request, "follow", false);
+}
+
+static void at_file(struct exchange *x) {
+    struct buf value = BUF_INIT(3 * LIMIT_PATH);
+    struct file_path path;
+    const char *why;
+    uint64_t number;
+    http_query_u64(x->request, "offset", &number);
+    if (http_query(x->request, "path", &value) && file_path_init(&path, value.data, value.len, &why)) {
+        size_t len;
+        const char *name = file_path_name(&path, &len);
+        MUST(path.text[0] == '/' && strlen(path.text) == path.len && path.len < LIMIT_PATH);
+        MUST(name >= path.text && name + len <= path.text + path.len && memchr(name, '/', len) == NULL);
+        MUST(file_path_trimmed(&path) <= path.len);
+        file_path_free(&path);
+    }
+    buf_free(&value);
+}
+
+static void at_port(struct exchange *x) {
+    int port = 0;
+    struct buf out = BUF_INIT(2 * LIMIT_HEAD);
+    const char *target = proxy_head_target(x->param, &port);
+    if (target == NULL) return;
+    MUST(port >= 1 && port <= 65535 && target[0] == '/');
+    proxy_head_request(x->request, target, x->request->upgrade, &out);
+    MUST(out.len > 4 && memcmp(out.data + out.len - 4, "\r\n\r\n", 4) == 0);
+    MUST(memmem(out.data, out.len, "\n" HEADER_TOKEN ":", sizeof HEADER_TOKEN + 1) == NULL);
+    buf_free(&out);
+}
+
+const struct route handle_process_routes[] = {{"POST", "exec", BODY_BUFFERED, 10, at_process},
+                                              {"GET", "processes/:id", BODY_NONE, 0, at_process},
+                                              {"GET", "processes/:id/output", BODY_NONE, 0, at_process},
+                                              {NULL, NULL, BODY_NONE, 0, NULL}};
+const struct route handle_files_routes[] = {{"GET", "files/read", BODY_NONE, 0, at_file},
+                                            {"PUT", "files/write", BODY_STREAMED, 0, at_file},
+                                            {NULL, NULL, BODY_NONE, 0, NULL}};
+const struct route handle_proxy_routes[] = {{"*", "proxy/:rest*", BODY_STREAMED, 0, at_port},
+                                            {NULL, NULL, BODY_NONE, 0, NULL}};
+
+static void request(const struct http_request *r) {
+    struct turn t = {.x = {.request = r}};
+    bool authenticated = false;
+    answered = false;
+    const struct route *found = route_find(&t.x, &authenticated);
+    MUST((found != NULL) != answered);
+    const char *given = http_header(r, HEADER_TOKEN);
+    MUST(authenticated == (given != NULL && strcmp(given, token) == 0) || found == NULL ||
+         strcmp(found->pattern, "health") == 0);
+    if (found != NULL && found->start != NULL && strcmp(found->pattern, "info") != 0) found->start(&t.x);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct http_parser *p = http_new();
+    const char *at = (const char *)data, *body = NULL;
+    if (p == NULL) return 0;
+    for (;;) {
+        size_t used = 0, body_len = 0;
+        enum http_event e = http_parse(p, at, size, &used, &body, &body_len);
+        at += used;
+        size -= used;
+        if (e == HTTP_HEADERS) request(http_request(p));
+        if (e == HTTP_DONE) http_next(p);
+        if (e == HTTP_BAD || e == HTTP_MORE) break;
+    }
+    http_free(p);
+    return 0;
+}
