@@ -45,7 +45,7 @@ def test_version(user):
     (["run", "--memory=1e9", "--", "x"], ["'1e9'"]),
     (["run", "--processes", "many", "--", "x"], ["--processes", "'many'"]),
     (["run", "--no-stdin=yes", "--", "x"], ["--no-stdin", "'yes'"]),
-    (["run", "-e", "=x", "--", "x"], ["=x", "NAME=VALUE"]),
+    (["run", "-e", "=x", "--", "x"], ["--env", "NAME=VALUE"]),
     (["run", "--provider", "moon", "--", "true"], ["moon", "local"]),
     (["list", "extra"], ["'extra'", "too many"]),
     (["exec"], ["missing", "exec --help"]),
@@ -73,3 +73,7 @@ def test_wrong_usage_is_named_with_its_remedy(user, arguments, words):
 def test_a_missing_agent_is_named(user):
     line = user.fails("run", "--", "true", env={"HFSANDBOX_AGENT": "/no/such/agent"})
     assert "/no/such/agent" in line
+
+
+def test_no_value_of_a_variable_is_printed(user):
+    assert "Secret" not in user.fails("run", "-e", "=Secret", "--", "true")

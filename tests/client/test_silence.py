@@ -104,8 +104,8 @@ def test_waiting_tells_the_limit_to_all_who_wait():
     sbx.script("""
 import sys, threading, sbx
 with sbx.Client() as client, client.create(limit_memory=100 << 20) as box:
-    bomb = "import os, time; f = os.memfd_create('x')\\nfor i in range(200): os.write(f, bytes(1 << 20))\\ntime.sleep(20)"
-    process = box.start(["python3", "-c", bomb], background=1)
+    bomb = " & ".join(["(head -c 40M /dev/zero; sleep 100) | tail -n 1"] * 4) + " & wait"
+    process = box.start(bomb, background=1)
     limits = []
     def wait(p):
         event = p.wait()
