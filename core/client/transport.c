@@ -386,8 +386,6 @@ static void pump(struct transport *transport, curl_socket_t fd, int events) {
     if (guarded) sigpipe_restore(&guard);
 }
 
-/* ---- The whole */
-
 static bool curl_usable;
 
 static void init_curl(void) {
@@ -418,6 +416,7 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_curl);
     struct transport *transport = calloc(1, sizeof *transport);
+    int hint = wakeup_hint();
     if (transport != NULL) transport->multi = curl_usable ? curl_multi_init() : NULL;
     if (transport == NULL || transport->multi == NULL || !introduce(transport)) {
         if (transport != NULL) curl_multi_cleanup(transport->multi);
@@ -426,7 +425,8 @@ struct transport *transport_new(struct sbx_client *client, sbx_error *err) {
         return NULL;
     }
     bool unsealed = curl_version_info(CURLVERSION_NOW)->version_num < 0x080900;
-    if (unsealed && !testing_off("wakeup-seal")) wakeup_seal(&(struct wakeup){wake, calm, transport->multi});
+    if (unsealed && !testing_off("wakeup-seal"))
+        wakeup_seal(&(struct wakeup){wake, calm, transport->multi, hint});
     transport->client = client;
     handover_init(&transport->handover, client->runtime_dir);
     transport->timer = (struct io_timer){.fire = timer_fired, .ctx = transport};

@@ -13,12 +13,19 @@
 #include "util/text.h"
 
 #define CANDIDATES 16
-#define ROUNDS     2
+#define ROUNDS     1
 #define MARK       16
 
 static int readable(int fd) {
     int bytes = -1;
     return ioctl(fd, FIONREAD, &bytes) == 0 ? bytes : -1;
+}
+
+static bool inherited(int fd) {
+    struct stat st;
+    int flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || (flags & FD_CLOEXEC) || fstat(fd, &st) != 0) return false;
+    return S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode);
 }
 
 /* Sockets and pipes that a started program would inherit, with so many bytes to be read. */
@@ -27,11 +34,8 @@ static size_t scan(int found[CANDIDATES], int bytes) {
     DIR *dir = opendir("/proc/self/fd");
     struct dirent *entry;
     while (dir != NULL && count < CANDIDATES && (entry = readdir(dir)) != NULL) {
-        struct stat st;
         int fd = atoi(entry->d_name);
-        int flags = fcntl(fd, F_GETFD);
-        if (entry->d_name[0] == '.' || flags < 0 || (flags & FD_CLOEXEC) || fstat(fd, &st) != 0) continue;
-        if ((S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode)) && readable(fd) == bytes) found[count++] = fd;
+        if (entry->d_name[0] != '.' && inherited(fd) && readable(fd) == bytes) found[count++] = fd;
     }
     if (dir != NULL) closedir(dir);
     return count;
@@ -48,18 +52,23 @@ static void seal(int fd) {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Nobody reads at the end that is written to, so what is sent to it from here can be taken back. */
+static bool seal_marked(int fd, const char *mark) {
+    char got[MARK];
+    if (recv(fd, got, MARK, MSG_PEEK | MSG_DONTWAIT) != MARK || memcmp(got, mark, MARK) != 0) return false;
+    if (recv(fd, got, MARK, MSG_DONTWAIT) == MARK) seal(fd);
+    return true;
+}
+
+/* Nobody reads at the end that is written to, so what is sent to it from here can be taken back. It was made
+   with the other one and most likely stands behind it. */
 static void seal_peer(int fd) {
-    char mark[MARK + 1], got[MARK];
+    char mark[MARK + 1];
     int found[CANDIDATES];
     if (!text_random_hex(MARK / 2, mark) || send(fd, mark, MARK, MSG_DONTWAIT | MSG_NOSIGNAL) != MARK) return;
+    if (inherited(fd + 1) && seal_marked(fd + 1, mark)) return;
     size_t count = scan(found, MARK);
-    for (size_t i = 0; i < count; i++) {
-        if (recv(found[i], got, MARK, MSG_PEEK | MSG_DONTWAIT) != MARK || memcmp(got, mark, MARK) != 0)
-            continue;
-        if (recv(found[i], got, MARK, MSG_DONTWAIT) == MARK) seal(found[i]);
-        return;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (seal_marked(found[i], mark)) return;
 }
 
 /* The two ends of a pipe are one node. */
@@ -72,10 +81,16 @@ static void seal_pipe(const struct stat *own) {
     }
 }
 
+int wakeup_hint(void) {
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) close(fd);
+    return fd;
+}
+
 void wakeup_seal(const struct wakeup *wakeup) {
-    int found[CANDIDATES];
+    int found[CANDIDATES] = {wakeup->hint};
     wakeup->wake(wakeup->ctx);
-    size_t count = scan(found, 1);
+    size_t count = inherited(wakeup->hint) && readable(wakeup->hint) == 1 ? 1 : scan(found, 1);
     for (int round = 0; round < ROUNDS && count > 0; round++) {
         wakeup->calm(wakeup->ctx);
         count = keep(found, count, 0);

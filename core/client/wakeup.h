@@ -7,7 +7,11 @@ struct wakeup {
     void (*wake)(void *ctx); /* makes one byte readable at the one end */
     void (*calm)(void *ctx); /* takes it away */
     void *ctx;
+    int hint; /* wakeup_hint(), called just before the handle was made */
 };
+
+/* Where the first of the two will stand, unless another thread opens something: saves looking at all. */
+int wakeup_hint(void);
 
 /* Finds the two by what wake and calm do to them, so that no descriptor of the host program is ever taken for
    one, and marks them. Without /proc nothing happens. */
