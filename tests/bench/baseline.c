@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -67,24 +68,31 @@ void baseline_write_blocks(int fd, size_t bytes, size_t block) {
     free(data);
 }
 
-static double read_all(int fd, size_t bytes, size_t block) {
+/* into: a file that the bytes are written to, or -1 */
+static double read_all_into(int fd, size_t bytes, size_t block, int into) {
     char *data = malloc(block);
     if (data == NULL) bench_fail("out of memory");
     double start = bench_now();
     size_t have = 0;
     ssize_t n;
-    while (have < bytes && (n = read(fd, data, block)) > 0)
+    while (have < bytes && (n = read(fd, data, block)) > 0) {
+        if (into >= 0 && write(into, data, (size_t)n) != n) bench_fail("cannot write a file");
         have += (size_t)n;
+    }
     double took = bench_now() - start;
     free(data);
     if (have != bytes) bench_fail("%zu of %zu bytes came", have, bytes);
     return (double)bytes / took;
 }
 
+static double read_all(int fd, size_t bytes, size_t block) {
+    return read_all_into(fd, bytes, block, -1);
+}
+
 static void run_on(int processor) {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(processor, &set);
+    CPU_SET((size_t)processor, &set);
     sched_setaffinity(0, sizeof set, &set);
 }
 
@@ -122,7 +130,7 @@ double baseline_pipe_two_cores(size_t bytes) {
     return pipe_between(bytes, 0, 1);
 }
 
-double baseline_loopback(size_t bytes) {
+static double loopback_into(size_t bytes, int into) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -137,10 +145,26 @@ double baseline_loopback(size_t bytes) {
         _exit(0);
     }
     int fd = accept(listener, NULL, NULL);
-    double rate = read_all(fd, bytes, 256 * 1024);
+    double rate = read_all_into(fd, bytes, 256 * 1024, into);
     close(fd);
     close(listener);
     waitpid(pid, NULL, 0);
+    return rate;
+}
+
+double baseline_loopback(size_t bytes) {
+    return loopback_into(bytes, -1);
+}
+
+double baseline_loopback_to_file(size_t bytes) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/baseline", bench.dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) bench_fail("cannot make %s", path);
+    unlink(path);
+    bench_warm(2 * bytes);
+    double rate = loopback_into(bytes, fd);
+    close(fd);
     return rate;
 }
 

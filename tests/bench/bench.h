@@ -63,6 +63,7 @@ double baseline_pipe(size_t bytes);    /* bytes per second */
 double baseline_pipe_one_core(size_t bytes);
 double baseline_pipe_two_cores(size_t bytes);
 double baseline_loopback(size_t bytes);
+double baseline_loopback_to_file(size_t bytes); /* one process receives and writes a file in bench.dir */
 double baseline_socket_pair(size_t bytes);
 double baseline_bwrap_p50(int count); /* 0 = bwrap is missing or may not run */
 pid_t baseline_spawn(char *const *argv);

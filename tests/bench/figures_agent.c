@@ -121,7 +121,7 @@ static void transports(void) {
 }
 
 static void files(const struct agent *a) {
-    double base[ROUNDS], up[ROUNDS], down[ROUNDS];
+    double base[ROUNDS], up[ROUNDS], down[ROUNDS], to_file[ROUNDS];
     size_t bytes = ((size_t)256 << 20) / (size_t)bench.scale, got;
     char write_target[256], read_target[256], path[128];
     char *data = calloc(1, bytes);
@@ -132,6 +132,7 @@ static void files(const struct agent *a) {
     struct raw *r = raw_open(a);
     for (int round = 0; round < ROUNDS; round++) {
         base[round] = baseline_loopback(bytes);
+        to_file[round] = baseline_loopback_to_file(bytes);
         bench_warm(2 * bytes);
         double start = bench_now();
         raw_send(r, "PUT", write_target, NULL, data, bytes);
@@ -153,6 +154,9 @@ static void files(const struct agent *a) {
     bench_row(&(struct bench_row){"256 MiB file down, raw socket", "MiB/s", bench_median(down, ROUNDS) / MIB,
                                   "loopback TCP in 256 KiB blocks", loopback, GOAL_AT_LEAST, 0.6,
                                   down_ratio});
+    bench_row(&(struct bench_row){"for comparison: the file up without HTTP or agent", "MiB/s",
+                                  bench_median(to_file, ROUNDS) / MIB, "loopback TCP in 256 KiB blocks",
+                                  loopback, GOAL_NONE, 0, bench_ratio(to_file, base)});
 }
 
 static void start_time(void) {
