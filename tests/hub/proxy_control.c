@@ -1,6 +1,7 @@
 #include "proxy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ static const char *listen_command(char **words, size_t count, int *fd) {
     *l = (struct listener){
         .watch.ready = accept_all, .next = listeners, .fd = *fd, .tls = strcmp(words[1], "tls") == 0};
     *fd = -1;
+    (void)fcntl(l->fd, F_SETFL, O_NONBLOCK);
     listeners = l;
     return loop_watch(l->fd, &l->watch) ? "ok" : "error cannot watch it";
 }
@@ -63,8 +65,8 @@ static bool parse_ports(unsigned *ports, const char *text) {
     while (*text != '\0' && n < PORTS_MAX) {
         char *end;
         ports[n++] = (unsigned)strtoul(text, &end, 10);
+        if (end == text || (*end != ',' && *end != '\0')) return false;
         text = *end == ',' ? end + 1 : end;
-        if (end == text) return false;
     }
     return true;
 }
