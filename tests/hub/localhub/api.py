@@ -14,6 +14,7 @@ from .table import check_labels, check_ports
 
 BODY_MAX = 32 << 20
 RECORDED_BODY_MAX = 4 << 20
+JOB = web.AppKey("job", object)  # inside which the application answers; None outside
 
 
 class Cut(Exception):
@@ -27,7 +28,7 @@ class Api:
     def app(self, job=None):
         """The application; job: for the listener inside that job."""
         app = web.Application(middlewares=[self._middleware], client_max_size=BODY_MAX)
-        app["job"] = job
+        app[JOB] = job
         routes = [("GET", "/api/agent-harnesses", self.harnesses, "harnesses"), ("GET", "/api/whoami-v2", self.whoami, "whoami"),
                   ("GET", "/api/jobs/hardware", self.hardware, "hardware"), ("POST", "/api/jobs/{ns}", self.create, "create"),
                   ("GET", "/api/jobs/{ns}", self.list, "list"), ("GET", "/api/jobs/{ns}/{id}", self.inspect, "inspect"),
@@ -53,7 +54,7 @@ class Api:
             return await handler(request)
         resource = request.match_info.route.resource
         kind = resource.name if resource is not None and request.match_info.http_exception is None else "unknown"
-        inside = request.app["job"]
+        inside = request.app[JOB]
         record = self.hub.requests.add(Request(kind, time.time(), request.method, request.path_qs,
                                                [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers],
                                                job=inside.id if inside else None, connection=id(request.transport)))

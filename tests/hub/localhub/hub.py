@@ -50,7 +50,7 @@ class Hub:
         self.token = Accounts.ALICE
         self.tls = None
         self._wants_tls, self._wants_port, self._wants_record, self._seed = tls, port, record, seed
-        self._tasks, self._runners, self._serving = set(), [], []
+        self._tasks, self._runners, self._servers = set(), [], []
         self.directory = None
 
     # -- life
@@ -151,8 +151,9 @@ class Hub:
 
         context = self.tls.server_context() if self.tls else None
         server = await self.loop.create_server(protocol, sock=listener, ssl=context)
-        if job is not None:
-            job.servers.append(server)
+        (self._servers if job is None else job.servers).append(server)
+        if job is not None and job.container is None:
+            server.close()  # it has ended meanwhile
 
     def serve_inside(self, job, listener):
         listener.setblocking(False)
@@ -176,6 +177,8 @@ class Hub:
                 while job.container is not None:
                     changed = job.changed
                     await asyncio.wait_for(changed.wait(), 20)
+            for server in self._servers:
+                server.close()
             for runner in self._runners:
                 await runner.cleanup()
 

@@ -27,10 +27,10 @@ class Image:
         for folder in folders:
             for name in os.listdir(folder) if self.only else self.lacks:
                 path = f"{folder}/{name}"
-                if self.only and _stem(name) in self.only or not os.path.exists(path):
+                if self.only and _stem(name) in self.only or not os.path.isfile(path):
                     continue
-                real = os.path.realpath(path)
-                if real.startswith("/usr/") and not (self.only and _stem(os.path.basename(real)) in self.only):
+                real = os.path.realpath(path)  # a link that leads elsewhere may lead to a library, or to the loader itself
+                if os.path.dirname(real) in folders and not (self.only and _stem(os.path.basename(real)) in self.only):
                     found.add(real)
         return sorted(found)
 

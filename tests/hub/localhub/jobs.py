@@ -209,6 +209,7 @@ class Job:
             self.dropped += 1
 
     def _output(self, data):
+        self._runs()  # the word of its start may still be on its way
         *lines, self._partial = (self._partial + data).split(b"\n")
         if len(self._partial) > LINE_MAX:
             lines, self._partial = lines + [self._partial], b""
