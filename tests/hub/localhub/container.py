@@ -91,6 +91,18 @@ class Container:
             return None
 
 
+    def describe(self):
+        """For an error's text: what is still there of it."""
+        states = []
+        for pid in [self.process.pid, *(processes_in(self.pid) if self.pid else [])]:
+            try:
+                with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/wchan") as wchan:
+                    states.append(f"{stat.read()[:60]} in {wchan.read()}")
+            except OSError as error:
+                states.append(f"{pid}: {error}")
+        return f"{self.open} streams open, outcome {self.outcome}, {states}"
+
+
 def processes_in(pid):
     """The pids of all processes of the job whose first one is pid: those in its pid namespace or in one below it."""
     try:

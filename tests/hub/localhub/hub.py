@@ -174,9 +174,7 @@ class Hub:
                 if job.running or job.container is not None:
                     await job.cancel()
             for job in self.jobs:
-                while job.container is not None:
-                    changed = job.changed
-                    await asyncio.wait_for(changed.wait(), 20)
+                await job.gone(20)
             for server in self._servers:
                 server.close()
             for runner in self._runners:

@@ -110,9 +110,9 @@ class Job:
         """False when it was canceled meanwhile."""
         try:
             await asyncio.wait_for(self._cancel_asked.wait(), None if seconds == float("inf") else seconds)
-            return False
         except asyncio.TimeoutError:
-            return True
+            pass
+        return not self._cancel_asked.is_set()
 
     async def _live(self):
         dials = self.dials
@@ -249,6 +249,16 @@ class Job:
             await asyncio.sleep(self.dials.cancel_delay)
         self.end("CANCELED", None)
         await self._stop()
+
+    async def gone(self, seconds):
+        """Waits until none of its processes is left; they have been asked to end."""
+        deadline = time.monotonic() + seconds
+        while self.container is not None:
+            changed = self.changed
+            try:
+                await asyncio.wait_for(changed.wait(), deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                raise RuntimeError(f"job {self.id} ({self.stage}) does not end: {self.container.describe()}") from None
 
     async def _stop(self):
         """SIGTERM, a while, SIGKILL."""
