@@ -1,7 +1,7 @@
 /* hub-job: starts one job of the local Hub as a container would run it, and tells the Hub how it goes.
 
-   Standard input carries the specification: strings of the form key<TAB>field<TAB>field..., each ended by a NUL byte, the last one
-   being empty. After it single letters are commands: T sends SIGTERM to the job's first process, K ends all of them, and the end
+   Standard input carries the specification: its length as 32 bits of the machine's order, then strings of the form
+   key<TAB>field<TAB>field..., each ended by a NUL byte, the last one being empty. After it single letters are commands: T sends SIGTERM to the job's first process, K ends all of them, and the end
    of the stream (the Hub is gone) does so too.
 
    Standard output is a Unix socket (SOCK_SEQPACKET): "ready" with descriptors (the job's network namespace, then one
@@ -21,7 +21,6 @@
 /* The specification; every string stands in text. Keys that build the root are kept in the order in which they came. */
 struct job_spec {
     char *text;
-    size_t text_len;
     const char *root;         /* root <dir>: where the new root is mounted; an existing directory */
     const char *hostname;     /* hostname <name> */
     const char *workdir;      /* workdir <dir> */
@@ -37,7 +36,7 @@ struct job_spec {
     size_t listen_count;
 };
 
-/* job_spec.c: reads until the empty string; false with a reason. */
+/* job_spec.c: false with a reason. */
 bool job_spec_read(struct job_spec *spec, int fd, const char **error);
 /* The next TAB-separated field of *rest, which moves on; "" when there is none. */
 char *job_spec_field(char **rest);

@@ -208,5 +208,6 @@ int main(void) {
     }
     bool started = wait_for_exec(errors[0], pid);
     if (started) watch(pid, pidfd);
-    _exit(finish(pid, started)); /* its memory is everybody's until the end; a search for leaks would only take time */
+    _exit(finish(
+        pid, started)); /* its memory is everybody's until the end; a search for leaks would only take time */
 }

@@ -1,32 +1,30 @@
 #include "job.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define SPEC_MAX ((size_t)16 << 20)
+#define SPEC_MAX (16U << 20)
 
-/* Everything up to and including two NUL bytes in a row. Byte by byte at the end would be needed if commands
-   could follow at once; the Hub sends them only after "ready". */
-static bool read_text(struct job_spec *spec, int fd) {
-    size_t room = 1 << 16;
-    spec->text = malloc(room);
-    if (spec->text == NULL) return false;
-    for (;;) {
-        if (spec->text_len == room) {
-            char *more = room < SPEC_MAX ? realloc(spec->text, room *= 2) : NULL;
-            if (more == NULL) return false;
-            spec->text = more;
-        }
-        ssize_t n = read(fd, spec->text + spec->text_len, room - spec->text_len);
+static bool read_exactly(int fd, void *to, size_t len) {
+    for (size_t done = 0; done < len;) {
+        ssize_t n = read(fd, (char *)to + done, len - done);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return false;
-        spec->text_len += (size_t)n;
-        if (spec->text_len >= 2 && spec->text[spec->text_len - 1] == '\0' &&
-            spec->text[spec->text_len - 2] == '\0')
-            return true;
+        done += (size_t)n;
     }
+    return true;
+}
+
+/* Not a byte more than its length says: commands may already stand behind it. */
+static bool read_text(struct job_spec *spec, int fd) {
+    uint32_t len;
+    if (!read_exactly(fd, &len, sizeof len) || len < 2 || len > SPEC_MAX) return false;
+    spec->text = malloc(len);
+    return spec->text != NULL && read_exactly(fd, spec->text, len) && spec->text[len - 1] == '\0' &&
+           spec->text[len - 2] == '\0';
 }
 
 char *job_spec_field(char **rest) {

@@ -15,10 +15,13 @@ from localhub.ask import ask, run
 STUBBORN = """
 import os, signal, subprocess, sys, time
 for number in range(1, 32):
-    if number not in (9, 19):
+    if number not in (9, 17, 19):
         signal.signal(number, signal.SIG_IGN)
 for n in range(3):
-    if os.fork() == 0:
+    child = os.fork()
+    if child > 0:
+        os.waitpid(child, 0)
+    else:
         os.setsid()
         if os.fork() == 0:
             if n == 2:

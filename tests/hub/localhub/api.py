@@ -64,36 +64,38 @@ class Api:
             response = await self._answer(request, handler, record, fault)
         except Cut:
             self._cut(request, fault)
-            raise
+            return web.Response()  # which finds nobody
         if not response.prepared:
             self._add_headers(request, response)
         record.status = response.status
         return response
 
     async def _answer(self, request, handler, record, fault):
+        sse.cutting.set(fault is not None and fault.cut == "after")
+        if fault is not None:
+            if fault.cut == "before":
+                raise Cut
+            if fault.hang:
+                await asyncio.Event().wait()
+            if fault.status and not fault.cut:
+                await asyncio.sleep(fault.delay)
+                return self._fault_response(fault)
         try:
-            if fault is not None:
-                if fault.cut == "before":
-                    raise Cut
-                if fault.hang:
-                    await asyncio.Event().wait()
-                if fault.status and not fault.cut:
-                    await asyncio.sleep(fault.delay)
-                    return self._fault_response(fault)
             self._refuse_size(request)
             record.body = (await request.read())[:RECORDED_BODY_MAX]
             response = await handler(request)
-            if fault is not None:
-                await asyncio.sleep(fault.delay)
-                if fault.cut == "after":
-                    raise Cut
-            return response
         except ApiError as error:
-            return error.response()
+            response = error.response()
         except web.HTTPRequestEntityTooLarge:
-            return ApiError(413, "request entity too large").response()
+            response = ApiError(413, "request entity too large").response()
         except web.HTTPException as error:
-            return ApiError(error.status, "Sorry, we can't find the page you are looking for." if error.status == 404 else error.reason).response()
+            text = "Sorry, we can't find the page you are looking for." if error.status == 404 else error.reason
+            response = ApiError(error.status, text).response()
+        if fault is not None:
+            await asyncio.sleep(fault.delay)
+            if fault.cut == "after":
+                raise Cut
+        return response
 
     def _refuse_size(self, request):
         limit = self.hub.dials.max_request

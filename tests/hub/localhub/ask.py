@@ -25,24 +25,25 @@ class Reply:
 
 
 class _Named(http.client.HTTPSConnection):
-    """To an address, in the name of a host."""
+    """To an address, in the name of a host; context None: without TLS."""
 
-    def __init__(self, address, name, context, timeout):
-        super().__init__(name, address[1], context=context, timeout=timeout)
-        self.address = address
+    def __init__(self, address, parts, context, timeout):
+        super().__init__(parts.hostname, parts.port, context=context, timeout=timeout)
+        self.address, self.named_context = address, context
+        self.default_port = 443 if context else 80
 
     def connect(self):
-        self.sock = self._context.wrap_socket(socket.create_connection(self.address, self.timeout), server_hostname=self.host)
+        self.sock = socket.create_connection(self.address, self.timeout)
+        if self.named_context is not None:
+            self.sock = self.named_context.wrap_socket(self.sock, server_hostname=self.host)
 
 
 def connection(hub, url, timeout=30):
     """An http.client connection to this URL of the Hub, whatever the system knows about its name; and the URL's path."""
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "https":
-        address = hub.addresses()[0 if parts.hostname == urllib.parse.urlsplit(hub.endpoint).hostname else 1]
-        return _Named(address, parts.hostname, ssl.create_default_context(cafile=str(hub.tls.ca_file)), timeout), parts.path
-    return http.client.HTTPConnection(parts.hostname if parts.hostname.startswith("127.") else hub.addresses()[1][0], parts.port,
-                                      timeout=timeout), parts.path
+    context = ssl.create_default_context(cafile=str(hub.tls.ca_file)) if parts.scheme == "https" else None
+    address = hub.addresses()[0 if parts.netloc == urllib.parse.urlsplit(hub.endpoint).netloc else 1]
+    return _Named(address, parts, context, timeout), parts.path
 
 
 def ask(hub, method, path, body=None, token=True, headers=None, timeout=30):

@@ -2,6 +2,7 @@
 import fcntl
 import os
 import socket
+import struct
 import subprocess
 
 F_SETPIPE_SZ = 1031
@@ -16,7 +17,7 @@ class Container:
     def __init__(self, loop, program, fields, on_ready, on_started, on_output, on_end):
         self.loop, self.on_ready, self.on_started, self.on_output, self.on_end = loop, on_ready, on_started, on_output, on_end
         spec = b"".join("\t".join(field).encode("utf-8", "surrogateescape") + b"\0" for field in fields) + b"\0"
-        if len(spec) > SPEC_MAX:
+        if len(spec) + 4 > SPEC_MAX:
             raise ValueError("argument list too long")
         self.outcome = ("lost", "the launcher has ended")
         self.status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -25,7 +26,7 @@ class Container:
                                             start_new_session=True, bufsize=0)
         self.commands, self.output = self.process.stdin, self.process.stderr
         fcntl.fcntl(self.commands, F_SETPIPE_SZ, SPEC_MAX)
-        self.commands.write(spec)
+        self.commands.write(struct.pack("=I", len(spec)) + spec)
         self.open = 2
         for source, reader in ((self.status, self._read_status), (self.output, self._read_output)):
             os.set_blocking(source.fileno(), False)

@@ -28,12 +28,12 @@ from .buckets import Storage
 from .container import UID_BASE
 from .dials import Dials
 from .faults import Fault, Faults, rate_limit_headers
+from .names import HUB_NAME, JOBS_DOMAIN
 from .proxy import Proxy
 from .record import Requests
 from .table import Jobs
 
 BUILD = Path(os.environ.get("SBX_BUILD", Path(__file__).resolve().parents[3] / "build"))
-JOBS_DOMAIN = "hf.jobs"
 
 
 class Hub:
@@ -83,13 +83,15 @@ class Hub:
         self.requests = Requests(self.directory / "proxy.log")
         self.storage = Storage(self.directory / "storage", self.agent, UID_BASE)
         if self._wants_tls:
-            from .tls import HUB_NAME, Authority
+            from .tls import Authority
             self.tls = Authority(self.directory)
         self._open_listeners()
         api_name = HUB_NAME if self.tls else "127.0.0.1"
         self.endpoint = self._url(api_name, self._api_address)
         self._hosts = self.directory / "hosts"
-        lines = f"127.0.0.1 localhost\n::1 localhost\n{self._api_address[0]} {api_name}\n" if self.tls else "127.0.0.1 localhost\n"
+        lines = "127.0.0.1 localhost\n::1 localhost\n"
+        if self.tls:
+            lines += f"{self._api_address[0]} {api_name}\n{self._proxy_address[0]} {JOBS_DOMAIN}\n"
         self._hosts.write_text(lines)
         image_table.build_etc(self.directory / "etc", lines, self.tls.ca_file if self.tls else None)
         if self.tls:
@@ -179,6 +181,11 @@ class Hub:
                 server.close()
             for runner in self._runners:
                 await runner.cleanup()
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            if rest:
+                await asyncio.wait(rest, timeout=20)
 
         try:
             asyncio.run_coroutine_threadsafe(finish(), self.loop).result(60)

@@ -1,5 +1,6 @@
 """Event streams: a job's log and its metrics (PROTOCOL 3, Other endpoints)."""
 import asyncio
+import contextvars
 import json
 import time
 
@@ -9,10 +10,20 @@ from . import hardware
 from .errors import ApiError
 
 
+cutting = contextvars.ContextVar("cutting", default=False)  # this request's reply is to be lost
+
+
 async def _open(request):
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     response.enable_chunked_encoding()
     await response.prepare(request)
+    return response
+
+
+async def _close(response):
+    """The orderly end, unless the connection is to be cut instead: the last chunk is what tells one from the other."""
+    if not cutting.get():
+        await response.write_eof()
     return response
 
 
@@ -43,8 +54,7 @@ async def logs(request, job):
             break
         elif not await _wait(changed, job.dials.keep_alive):
             await response.write(b": keep-alive\n\n")
-    await response.write_eof()
-    return response
+    return await _close(response)
 
 
 def _usage(job):
@@ -65,8 +75,7 @@ async def metrics(request, job):
     if not job.running:
         if job.dials.metrics_after_end == 200:
             response = await _open(request)
-            await response.write_eof()
-            return response
+            return await _close(response)
         raise ApiError(job.dials.metrics_after_end, "Job is not running")
     response = await _open(request)
     flavor = hardware.FLAVORS[job.request["flavor"]]
@@ -86,5 +95,4 @@ async def metrics(request, job):
                   "memory_total_bytes": hardware.memory_bytes(job.request["flavor"]), "rx_bps": 0, "tx_bps": 0, "gpus": gpus,
                   "replica": job.id[:5]}
         await response.write(b"event: metric\ndata: " + json.dumps(sample, separators=(",", ":")).encode() + b"\n\n")
-    await response.write_eof()
-    return response
+    return await _close(response)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import trustme
 
-HUB_NAME = "hub.localhub.test"
-JOBS_DOMAIN = "hf.jobs"
+from .names import HUB_NAME, JOBS_DOMAIN
 
 
 class Authority:
@@ -15,7 +14,7 @@ class Authority:
         self.ca_file = self.directory / "ca.pem"
         self.ca.cert_pem.write_to_path(str(self.ca_file))
         self.certificate, self.key = self.directory / "chain.pem", self.directory / "key.pem"
-        issued = self.ca.issue_cert(HUB_NAME, f"*.{JOBS_DOMAIN}", "localhost", "127.0.0.1")
+        issued = self.ca.issue_cert(HUB_NAME, JOBS_DOMAIN, f"*.{JOBS_DOMAIN}", "localhost", "127.0.0.1")
         issued.private_key_pem.write_to_path(str(self.key))
         self.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         self.key.chmod(0o600)
