@@ -21,7 +21,8 @@ started=$(date +%s)
 # -- packages
 
 needed='build-essential cmake ninja-build pkg-config git python3 python3-venv musl-tools linux-libc-dev libcurl4-openssl-dev libcjson-dev
-libjsmn-dev node-llhttp clang clang-format valgrind libc6-dbg bubblewrap util-linux procps binutils'
+libjsmn-dev libssl-dev node-llhttp clang clang-format valgrind libc6-dbg bubblewrap util-linux procps binutils
+ca-certificates curl openssl perl wget'
 known_by_some='libclang-rt-dev llvm' # where the compiler's packages do not carry their runtimes
 
 missing() {
@@ -70,15 +71,16 @@ install_packages() {
 say 'packages'
 install_packages
 
-# -- Python: pytest and the newest huggingface_hub, in the build directory
+# -- Python: pytest, the newest huggingface_hub, and what the local Hub is made with, in the build directory
 
 say 'python'
 python=$build/venv/bin/python
 mkdir -p "$build"
 [ -x "$python" ] || python3 -m venv "$build/venv"
-if ! "$python" -m pip install --quiet --disable-pip-version-check --upgrade pytest huggingface_hub </dev/null; then
-    if ! "$python" -c 'import pytest, huggingface_hub' 2>/dev/null; then
-        echo "pip could not install pytest and huggingface_hub into $build/venv: is there a network?" >&2
+modules='aiohttp huggingface_hub pytest trustme'
+if ! "$python" -m pip install --quiet --disable-pip-version-check --upgrade $modules </dev/null; then
+    if ! "$python" -c 'import aiohttp, huggingface_hub, pytest, trustme' 2>/dev/null; then
+        echo "pip could not install $modules into $build/venv: is there a network?" >&2
         exit 1
     fi
     echo "pip could not look for newer packages; going on with those that are there" >&2

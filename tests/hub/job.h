@@ -1,8 +1,8 @@
 /* hub-job: starts one job of the local Hub as a container would run it, and tells the Hub how it goes.
 
    Standard input carries the specification: its length as 32 bits of the machine's order, then strings of the form
-   key<TAB>field<TAB>field..., each ended by a NUL byte, the last one being empty. After it single letters are commands: T sends SIGTERM to the job's first process, K ends all of them, and the end
-   of the stream (the Hub is gone) does so too.
+   key<TAB>field<TAB>field..., each ended by a NUL byte, the last one being empty. After it single letters are commands: T sends
+   SIGTERM to the job's first process, K ends all of them, and the end of the stream (the Hub is gone) does so too.
 
    Standard output is a Unix socket (SOCK_SEQPACKET): "ready" with descriptors (the job's network namespace, then one
    listening socket for each "listen" of the specification), "started", and at last "exit <code>", "signal <number>" or

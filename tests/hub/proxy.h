@@ -95,7 +95,7 @@ const struct fault *table_fault(const char *job, unsigned port, struct slice met
 const struct fault *table_faults(void);
 void table_free(void);
 
-/* -- one client connection (proxy_pair.c: requests; proxy_reply.c: replies) */
+/* -- one client connection (proxy_pair.c; proxy_request.c: where a request goes; proxy_reply.c: replies) */
 
 enum request_state { REQUEST_HEAD, REQUEST_BODY, REQUEST_DISCARD, REQUEST_DONE, REQUEST_TUNNEL, REQUEST_DEAF };
 enum reply_state { REPLY_IDLE, REPLY_HEAD, REPLY_BODY, REPLY_TUNNEL };
@@ -155,6 +155,8 @@ size_t pair_limit(const struct pair *p); /* the most bytes on their way in one d
 /* The reply is whole, or there will be none: the next request can come, unless this was the last one. */
 void pair_next_request(struct pair *p);
 
+/* The head of a request is there: it is sent on, refused, or meets its fault. */
+void request_begin(struct pair *p, const struct head *head);
 /* Answers instead of the job. What is left of the request is read and thrown away. */
 void reply_local(struct pair *p, int status, const char *headers, const char *body);
 bool reply_read(struct pair *p); /* true when something has moved */

@@ -17,8 +17,8 @@ def ended(job, timeout=30):
 
 KINDS = {"harnesses": ("GET", "/api/agent-harnesses"), "whoami": ("GET", "/api/whoami-v2"), "hardware": ("GET", "/api/jobs/hardware"),
          "create": ("POST", "/api/jobs/alice"), "list": ("GET", "/api/jobs/alice"), "inspect": ("GET", "/api/jobs/alice/ID"),
-         "cancel": ("POST", "/api/jobs/alice/ID/cancel"), "labels": ("PUT", "/api/jobs/alice/ID/labels"), "logs": ("GET", "/api/jobs/alice/ID/logs"),
-         "metrics": ("GET", "/api/jobs/alice/ID/metrics"), "telemetry": ("HEAD", "/api/telemetry/x"),
+         "cancel": ("POST", "/api/jobs/alice/ID/cancel"), "labels": ("PUT", "/api/jobs/alice/ID/labels"),
+         "logs": ("GET", "/api/jobs/alice/ID/logs"), "metrics": ("GET", "/api/jobs/alice/ID/metrics"), "telemetry": ("HEAD", "/api/telemetry/x"),
          "expose": ("PUT", "/api/jobs/alice/ID/expose"), "duplicate": ("POST", "/api/jobs/alice/ID/duplicate"),
          "resolve": ("GET", "/buckets/huggingface/sbx-server/resolve/sbx-server")}
 
@@ -210,7 +210,8 @@ def test_forms_of_the_urls(tls):
             scheme, _, rest = url.partition("://")
             host = rest.split("/")[0].split(":")[0]
             named = form == "host" or (form == "auto" and tls)
-            assert scheme == ("https" if tls else "http") and f"--49983." in url and host.startswith(job.id) == named and ("/p/" in rest) != named
+            assert scheme == ("https" if tls else "http") and "--49983." in url
+            assert host.startswith(job.id) == named and ("/p/" in rest) != named
             assert ask_port(hub, job, 49983, "GET", "/").status == 503
         hub.next_jobs(1, expose_urls=False)
         assert "exposeUrls" not in run(hub, "true", expose=[49983]).as_json()["status"]

@@ -24,18 +24,18 @@ class Reply:
         return f"{self.status} {self.body[:300]!r}"
 
 
-class _Named(http.client.HTTPSConnection):
+class _Named(http.client.HTTPConnection):
     """To an address, in the name of a host; context None: without TLS."""
 
     def __init__(self, address, parts, context, timeout):
-        super().__init__(parts.hostname, parts.port, context=context, timeout=timeout)
-        self.address, self.named_context = address, context
         self.default_port = 443 if context else 80
+        super().__init__(parts.hostname, parts.port, timeout=timeout)
+        self.address, self.context = address, context
 
     def connect(self):
         self.sock = socket.create_connection(self.address, self.timeout)
-        if self.named_context is not None:
-            self.sock = self.named_context.wrap_socket(self.sock, server_hostname=self.host)
+        if self.context is not None:
+            self.sock = self.context.wrap_socket(self.sock, server_hostname=self.host)
 
 
 def connection(hub, url, timeout=30):

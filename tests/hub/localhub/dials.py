@@ -46,7 +46,8 @@ class Dials:
                          "stay: the stream of a finished job stays open, as without that advice", ("close", "stay"))
     keep_alive: float = dial(30.0, "PROTOCOL 3, logs: comment ': keep-alive' every 30 s", "seconds")
     metrics_period: float = dial(1.0, "PROTOCOL 3, metrics: at 1 Hz", "seconds")
-    metrics_after_end: int = dial(500, "PROTOCOL 3, metrics: 500 once the job has finished; newer clients know 406 [?]", "status", (500, 406, 200))
+    metrics_after_end: int = dial(500, "PROTOCOL 3, metrics: 500 once the job has finished; newer clients know 406 [?]", "status",
+                                  (500, 406, 200))
     ratelimit_headers: bool = dial(True, "PROTOCOL 2, http_backoff: ratelimit and ratelimit-policy", "on every reply of the API")
     # -- sizes
     max_request: int = dial(None, "DESIGN 2: the Hub may refuse the size", "bytes of a create request; more is 413")

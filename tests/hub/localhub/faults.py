@@ -15,8 +15,8 @@ import random
 import urllib.parse
 from dataclasses import dataclass, field
 
-KINDS = ("harnesses", "whoami", "create", "inspect", "list", "cancel", "labels", "expose", "duplicate", "hardware", "logs", "metrics", "telemetry",
-         "resolve")
+KINDS = ("harnesses", "whoami", "create", "inspect", "list", "cancel", "labels", "expose", "duplicate", "hardware", "logs", "metrics",
+         "telemetry", "resolve")
 CUTS = ("before", "after", "reply", "request")
 _numbers = itertools.count(1)
 

@@ -234,13 +234,15 @@ class Hub:
         return variables
 
     def environ(self, **more):
-        """env() on top of what a program needs besides."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "SBX_TEST"))}
+        """env() on top of what a program needs besides; without proxies, which know nothing of this Hub's names."""
+        kept = {key: value for key, value in os.environ.items()
+                if not key.startswith(("HF_", "SBX_TEST")) and not key.lower().endswith("_proxy")}
         return {**kept, **self.env(**more)}
 
     def command(self, argv):
         """The command, in a mount namespace of its own in which /etc/hosts has the names of this Hub and its jobs."""
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self._hosts), *argv]
+        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(self._hosts), *argv]
 
     def run(self, argv, **options):
         """subprocess.run of the command with this Hub's names and variables."""

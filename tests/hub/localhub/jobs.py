@@ -88,8 +88,8 @@ class Job:
             status["exposeUrls"] = urls
         if (request.get("ssh") or {}).get("enabled"):
             status["sshUrl"] = f"ssh://{self.id}@ssh.hf.jobs"
-        shown = {"id": self.id, "createdAt": timestamp(self.created), "startedAt": timestamp(self.started), "finishedAt": timestamp(self.finished),
-                 "dockerImage": request.get("dockerImage"), "spaceId": request.get("spaceId"), "command": request.get("command"),
+        shown = {"id": self.id, "createdAt": timestamp(self.created), "startedAt": timestamp(self.started),
+                 "finishedAt": timestamp(self.finished), "dockerImage": request.get("dockerImage"), "spaceId": request.get("spaceId"), "command": request.get("command"),
                  "arguments": request.get("arguments") or [], "environment": self.environment, "secrets": dict.fromkeys(self.secrets, ""),
                  "flavor": request["flavor"], "labels": self.labels, "volumes": request.get("volumes") or [], "status": status,
                  "durations": self.durations(), "owner": self.hub.accounts.accounts[self.namespace].brief(),
