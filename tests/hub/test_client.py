@@ -137,8 +137,6 @@ def sandbox_script(hub, image, script=SANDBOX):
 
 
 def run_sandbox(hub, image, script=SANDBOX, **env):
-    home = hub.directory / "home"
-    home.mkdir(exist_ok=True)
     return client(hub, sandbox_script(hub, image, script), **env)
 
 

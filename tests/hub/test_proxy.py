@@ -221,6 +221,18 @@ def test_a_job_that_breaks_off(hub, job):
         c.ask("GET", "/die")
 
 
+def test_a_job_that_ends_breaks_its_streams(hub):
+    own = server(hub)
+    with Client(hub, own) as c:
+        c.send_request("GET", c.prefix + "/slow", [("Host", c.name), ("Authorization", f"Bearer {hub.token}")])
+        pieces = c.body_pieces(c.read_head())
+        assert next(pieces) == b"first"
+        ask(hub, "POST", f"/api/jobs/alice/{own.id}/cancel")
+        with pytest.raises((HttpError, ConnectionError)):
+            next(pieces)
+        assert ask_port(hub, own, 8000, "GET", "/").status == 404
+
+
 def test_names_must_agree(hub, job):
     if hub.tls:
         with Client(hub, job) as c:

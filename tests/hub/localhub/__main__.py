@@ -67,7 +67,6 @@ def main():
     dials = {name: parse_value(value) for name, _, value in (dial.partition("=") for dial in options.dial)}
     try:
         with Hub(tls=options.tls, port=options.port, build=options.build, agent=options.agent, **dials) as hub:
-            (hub.directory / "home").mkdir()
             if command:
                 return subprocess.run(hub.command(command), env={**os.environ, **hub.env()}).returncode
             print(export_lines(hub), flush=True)

@@ -57,7 +57,7 @@ class Api:
         inside = request.app[JOB]
         record = self.hub.requests.add(Request(kind, time.time(), request.method, request.path_qs,
                                                [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.raw_headers],
-                                               job=inside.id if inside else None, connection=id(request.transport)))
+                                               job=inside.id if inside else None, connection=self.hub.requests.numbers.get(id(request.protocol), 0)))
         fault = self.hub.faults.meet(kind, request)
         record.fault = fault.name if fault else None
         try:

@@ -66,7 +66,8 @@ class Hub:
             raise RuntimeError("the local Hub needs root: its jobs run in namespaces with a range of uids")
         self.directory = Path(tempfile.mkdtemp(prefix="sbx-hub-"))
         self.directory.chmod(0o755)  # jobs read their /etc and their volumes here
-        (self.directory / "root").mkdir()
+        for name in ("root", "home"):
+            (self.directory / name).mkdir()
         try:
             self.proxy = Proxy(self._proxy_program, self.directory)
         except OSError:
@@ -107,12 +108,18 @@ class Hub:
 
     def _open_listeners(self):
         """Loopback; with TLS two addresses of our own, so that the port can be the one that URLs need not name."""
-        chosen = [("127.0.0.1", self._wants_port), ("127.0.0.1", 0)]
-        if self.tls:
-            middle = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
-            chosen = [(f"{middle}.1", 443), (f"{middle}.2", 443)]
-        self._api_socket, self._proxy_socket = (socket.create_server(address, backlog=512) for address in chosen)
+        self._api_socket = self._listen(self._wants_port)
+        self._proxy_socket = self._listen(0)
         self._api_address, self._proxy_address = self._api_socket.getsockname(), self._proxy_socket.getsockname()
+
+    def _listen(self, port):
+        for _ in range(10 if self.tls else 0):
+            address = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
+            try:
+                return socket.create_server((address, 443), backlog=512)
+            except OSError:
+                pass  # another program may have the port at all addresses; then URLs do name another one
+        return socket.create_server(("127.0.0.1", port), backlog=512)
 
     def _url(self, name, address):
         if self.tls:
@@ -148,8 +155,10 @@ class Hub:
         self._runners.append(runner)
 
         def protocol():
+            handler = runner.server()
             self.requests.connections += 1
-            return runner.server()
+            self.requests.numbers[id(handler)] = self.requests.connections
+            return handler
 
         context = self.tls.server_context() if self.tls else None
         server = await self.loop.create_server(protocol, sock=listener, ssl=context)
@@ -190,6 +199,9 @@ class Hub:
         try:
             asyncio.run_coroutine_threadsafe(finish(), self.loop).result(60)
         finally:
+            for job in self.jobs:
+                if (container := job.container) is not None:  # only when something above has failed
+                    container.process.kill()
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(20)
             self.loop.close()

@@ -89,7 +89,8 @@ class Job:
         if (request.get("ssh") or {}).get("enabled"):
             status["sshUrl"] = f"ssh://{self.id}@ssh.hf.jobs"
         shown = {"id": self.id, "createdAt": timestamp(self.created), "startedAt": timestamp(self.started),
-                 "finishedAt": timestamp(self.finished), "dockerImage": request.get("dockerImage"), "spaceId": request.get("spaceId"), "command": request.get("command"),
+                 "finishedAt": timestamp(self.finished), "dockerImage": request.get("dockerImage"), "spaceId": request.get("spaceId"),
+                 "command": request.get("command"),
                  "arguments": request.get("arguments") or [], "environment": self.environment, "secrets": dict.fromkeys(self.secrets, ""),
                  "flavor": request["flavor"], "labels": self.labels, "volumes": request.get("volumes") or [], "status": status,
                  "durations": self.durations(), "owner": self.hub.accounts.accounts[self.namespace].brief(),
@@ -228,7 +229,7 @@ class Job:
         if kind == "exit" and code == 0:
             self.end("COMPLETED", None)
         elif kind in ("exit", "signal"):
-            self.end("ERROR", f"Job failed with exit code: {code}. Reason: {'Error' if code != 137 else 'OOMKilled or killed'}")
+            self.end("ERROR", f"Job failed with exit code: {code}. Reason: Error")
         else:
             self.end("ERROR", f"Failed to start: {text}")
         self.container = None

@@ -34,6 +34,7 @@ class Requests:
     proxy_log: object
     api: list = field(default_factory=list)
     connections: int = 0  # that were opened to the API, whether or not a request came on them
+    numbers: dict = field(default_factory=dict)  # of the API's connections that are or were open, by their handler
     lock: threading.Lock = field(default_factory=threading.Lock)
     _offset: int = 0
     _proxy: list = field(default_factory=list)
