@@ -281,7 +281,7 @@ def test_round_trip_time(hub, job):
             start = time.monotonic()
             assert len(c.ask("GET", "/bytes/20000000").body) == 20_000_000
             large = time.monotonic() - start
-        assert 0.2 <= min(warm) < 0.3 and cold >= (0.6 if hub.tls else 0.4) and large < 2
+        assert 0.2 <= min(warm) < 0.3 and cold >= (0.6 if hub.tls else 0.4) and large < 5  # not a distance for each piece
     finally:
         hub.dial(rtt=0)
         job.dial(rtt=0)
@@ -295,7 +295,7 @@ def test_rate_of_a_stream(hub, job):
             c.ask("GET", "/")
             start = time.monotonic()
             c.ask("GET", "/bytes/2000000")
-            assert 0.5 < time.monotonic() - start < 3
+            assert 0.5 < time.monotonic() - start < 8
     finally:
         job.dial(rtt=0, window=0)
 
@@ -340,12 +340,12 @@ def test_faults(hub, job):
     with pytest.raises(TimeoutError):
         ask_port(hub, job, 8000, "GET", "/f5", timeout=0.3)
 
-    hub.fault("proxy", delay=0.3, count=1, skip=1, path="/f6")
+    hub.fault("proxy", delay=1.5, count=1, skip=1, path="/f6")
     times = []
     for _ in range(3):
         start = time.monotonic()
         assert ask_port(hub, job, 8000, "GET", "/f6").status == 200
-        times.append(time.monotonic() - start >= 0.3)
+        times.append(time.monotonic() - start >= 1.5)
     assert times == [False, True, False]
 
 
