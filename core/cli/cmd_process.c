@@ -208,7 +208,7 @@ static int print_held(struct session *s, sbx_process *process, sbx_event_type st
         }
         size_t len = sbx_bytes_size(done.bytes);
         uint64_t begin = done.number;
-        if (len && begin > from) {
+        if (begin > from) {
             print_error("%llu bytes of %s from offset %llu on are no longer held",
                         (unsigned long long)(begin - from), err_stream ? "stderr" : "stdout",
                         (unsigned long long)from);

@@ -116,18 +116,19 @@ static int upload_entries(struct session *s, sbx_sandbox *sandbox, const char *f
     return code;
 }
 
-/* Links to files are copied as the files; a link to a directory could lead round in a circle. */
+/* A link may lead anywhere: what is copied in is the directory that was named, and nothing else of this
+ * computer. */
 static int upload_entry(struct session *s, sbx_sandbox *sandbox, const char *from, const char *to,
                         int depth) {
-    struct stat st, target;
+    struct stat st;
     if (lstat(from, &st) < 0) {
         print_error("%s: %s", from, strerror(errno));
         return EXITS_FAILED;
     }
     if (S_ISDIR(st.st_mode)) return upload_entries(s, sandbox, from, to, depth + 1);
-    if (stat(from, &target) == 0 && S_ISREG(target.st_mode))
-        return copies_upload_file(s, sandbox, from, to, (int)(target.st_mode & 0777));
-    print_error("%s is left out: it is no file, directory or link to a file", from);
+    if (S_ISREG(st.st_mode)) return copies_upload_file(s, sandbox, from, to, (int)(st.st_mode & 0777));
+    print_error("%s is left out: it is %s", from,
+                S_ISLNK(st.st_mode) ? "a symbolic link" : "no file or directory");
     return 0;
 }
 

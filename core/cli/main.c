@@ -22,8 +22,9 @@ static const struct command {
      "[OPTIONS] -- COMMAND [ARGUMENT...]",
      "run one command in a fresh sandbox",
      "Standard input, output and error, the exit code and Ctrl-C pass through; the sandbox ends with the "
-     "command. SIGINT,\nSIGTERM and SIGHUP go to all that the command started; a second one, or ten seconds, "
-     "kill it.\n\n"
+     "command. SIGINT,\nSIGTERM and SIGHUP go to all that the command started; a second one (half a second "
+     "later or more), "
+     "or ten seconds, kill it.\n\n"
      "  hfsandbox run -- python3 -c 'print(6 * 7)'\n"
      "  hfsandbox run -c 'echo \"$1, from $(hostname)\"' -- hello\n"
      "  tar c src | hfsandbox run --timeout 1m --memory 512M -- tar tv\n"
@@ -44,7 +45,9 @@ static const struct command {
      cmd_process_exec,
      "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
      "run a command in a sandbox",
-     "Everything passes through as with run; the sandbox stays.\n\n"
+     "Everything passes through as with run; the sandbox stays. When hfsandbox itself is killed by SIGKILL, "
+     "the command goes on:\n"
+     "hfsandbox ps shows it.\n\n"
      "  hfsandbox exec \"$ID\" -- make test\n"
      "  hfsandbox exec \"$ID\" -c 'cd src && ls | wc -l'\n"
      "  hfsandbox exec \"$ID\" -- cat result.bin > result.bin\n"},
@@ -80,6 +83,7 @@ static const struct command {
      cmd_kill,
      "[ID [PROCESS]] [OPTIONS]",
      "end a sandbox, or a command in it",
+     "A command that is killed is forgotten, with its output; with --signal it stays listed.\n\n"
      "  hfsandbox kill \"$ID\"                       # the sandbox with all that is in it\n"
      "  hfsandbox kill \"$ID\" p-1                   # a command and all that it started\n"
      "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"
@@ -91,7 +95,8 @@ static const struct command {
      "copy files into or out of a sandbox",
      "One side is in a sandbox, written ID:path; - is standard input or output. Relative paths begin at the "
      "sandbox's working\n"
-     "directory. A local name with a colon in it is written ./with:colon.\n\n"
+     "directory. A local name with a colon in it is written ./with:colon. With -r, symbolic links are left "
+     "out.\n\n"
      "  hfsandbox cp data.csv \"$ID\":data.csv\n"
      "  hfsandbox cp -r src \"$ID\":/tmp/\n"
      "  hfsandbox cp \"$ID\":result.json .\n"

@@ -26,6 +26,7 @@ struct pump {
     struct session *session;
     sbx_process *process;
     uint64_t from[2];
+    bool begun[2];                /* the first bytes have come */
     bool reading, ended, writing; /* standard input is open; its end was sent; a write of it is under way */
     size_t held;                  /* bytes in input[filling] */
     int filling;
@@ -87,11 +88,18 @@ int pump_start_failed(struct session *s, sbx_sandbox *sandbox, const sbx_command
 static int put(struct pump *p, const sbx_event *event) {
     bool err = (event->type == SBX_EVENT_GAP ? event->stream : event->type) == SBX_EVENT_STDERR;
     if (event->type == SBX_EVENT_GAP) {
+        p->begun[err] = true;
         print_error("%llu bytes of %s from offset %llu on were not read in time and are lost",
                     (unsigned long long)event->dropped, err ? "stderr" : "stdout",
                     (unsigned long long)event->offset);
         return 0;
     }
+    if (!p->begun[err] && event->offset > p->from[err]) {
+        print_error("%llu bytes of %s from offset %llu on are no longer held",
+                    (unsigned long long)(event->offset - p->from[err]), err ? "stderr" : "stdout",
+                    (unsigned long long)p->from[err]);
+    }
+    p->begun[err] = true;
     uint64_t skip = p->from[err] > event->offset ? p->from[err] - event->offset : 0;
     if (skip >= event->len) return 0;
     const char *data = event->data;

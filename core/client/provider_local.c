@@ -59,7 +59,7 @@ static sbx_status check_way(const char *directory, sbx_error *err) {
         return error_set(err, SBX_ERROR_DENIED,
                          "isolation landlock runs root's commands as another user, who cannot pass %s: "
                          "choose a runtime directory "
-                         "elsewhere (option runtime_dir)",
+                         "elsewhere (XDG_RUNTIME_DIR, or the option runtime_dir)",
                          path);
     }
     return SBX_OK;

@@ -48,16 +48,30 @@ def test_copy_directories(user, sandbox):
     user.own(top)
     assert "-r" in user.fails("cp", "top", f"{sandbox}:")
     run = user("cp", "-r", "top", f"{sandbox}:copy")
-    assert run.code == 0 and b"top/fifo is left out" in run.err and run.err.count(b"\n") == 1
+    assert run.code == 0 and b"top/fifo is left out" in run.err and b"top/link is left out" in run.err and run.err.count(b"\n") == 2
     assert user.ok("exec", sandbox, "--", "sh", "copy/sub/run.sh") == b"hi\n"
     assert "-r" in user.fails("cp", f"{sandbox}:copy", "back")
     user.ok("cp", "-r", f"{sandbox}:copy", "back")
     os.unlink(top / "fifo")
+    os.unlink(top / "link")
     back, here = tree_of(user.home / "back"), tree_of(top)
     assert {name: value[0] for name, value in back.items()} == {name: value[0] for name, value in here.items()}
     assert back["sub/run.sh"][1] == 0o755 and back["file"][1] == 0o640
     user.ok("cp", "-r", "top", f"{sandbox}:copy")
     assert user.ok("exec", sandbox, "--", "cat", "copy/top/sub/run.sh") == b"echo hi"
+
+
+def test_links_of_a_directory_lead_nowhere(user, sandbox):
+    """A directory from somebody else must not carry other files of this computer into the sandbox."""
+    top = user.home / "theirs"
+    top.mkdir()
+    (user.home / "secret").write_text("secret")
+    (top / "file").symlink_to(user.home / "secret")
+    (top / "directory").symlink_to(user.home)
+    user.own(top)
+    run = user("cp", "-r", "theirs", f"{sandbox}:")
+    assert run.code == 0 and run.err.count(b"is left out: it is a symbolic link") == 2
+    assert user.ok("exec", sandbox, "--", "ls", "-A", "theirs") == b""
 
 
 def test_errors_name_the_file(user, sandbox):

@@ -84,6 +84,18 @@ def test_background_commands(user, sandbox):
     assert rows[second["id"]]["exit_code"] is None
 
 
+def test_logs_say_what_is_no_longer_held(user, sandbox):
+    process = user.ok("spawn", sandbox, "-c", "head -c 3000000 /dev/zero").decode().strip()
+    user.ok("wait", sandbox, process)
+    for follow in ((), ("-f",)):
+        run = user("logs", sandbox, process, *follow)
+        assert len(run.out) == 1 << 20 and b"1951424 bytes of stdout from offset 0 on are no longer held" in run.err
+    for _ in range(10):  # the sandbox holds 8 MiB
+        user.ok("exec", sandbox, "-c", "head -c 1048576 /dev/zero")
+    run = user("logs", sandbox, process)
+    assert run.out == b"" and b"3000000 bytes of stdout from offset 0 on are no longer held" in run.err
+
+
 def test_logs_from_an_offset_and_following(user, sandbox):
     process = user.ok("spawn", sandbox, "-c", "printf 0123456789; printf abcdef >&2; until [ -e go ]; do sleep 0.05; done; printf XYZ; exit 5").decode().strip()
     wait_until(lambda: user("logs", sandbox, process).err == b"abcdef", what="its output")
