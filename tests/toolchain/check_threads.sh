@@ -5,4 +5,4 @@
 build threads -DSBX_SANITIZE=thread -DSBX_BUILD_AGENT=OFF
 cp "$SBX_BUILD/bin/hfsandbox-agent" "$SBX_BUILD/bin/hfsandbox-agent-test" "$SBX_BUILD/threads/bin/" # no threads to look at in them
 cd "$SBX_BUILD/threads"
-TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" exec ctest --output-on-failure --no-tests=error -j 2 -LE 'long|without-threads' -R '^unit\.client|^client\.'
+TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1 atexit_sleep_ms=0 die_after_fork=0" exec ctest --output-on-failure --no-tests=error -j 2 -LE long -R '^unit\.client|^client\.'
