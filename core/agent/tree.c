@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "agent/procfs.h"
 #include "agent/reap.h"
 #include "util/clock.h"
@@ -39,6 +40,7 @@ static unsigned pause_ms = 1;
 /* The scan under way: first everything is looked at, then what belongs to an operation is signalled. */
 static bool in_pass, listed;
 static bool blind; /* something could not be looked at: what was not found may be there */
+static bool older; /* something runs that was there before all of the operations' commands */
 static uint64_t earliest;
 static struct seen *seen;
 static size_t seen_count, seen_room, seen_at;
@@ -125,7 +127,11 @@ static bool remember(const struct seen *s) {
 static void look_at(pid_t pid) {
     struct procfs_stat stat;
     if (pid == getpid() || !procfs_stat(pid, &stat)) return;
-    if (stat.started < earliest || stat.kernel || procfs_is_dead(&stat)) return;
+    if (stat.kernel || procfs_is_dead(&stat)) return;
+    if (stat.started < earliest) {
+        older = true;
+        return;
+    }
     struct seen s = {.pid = pid, .parent = stat.parent, .started = stat.started};
     bool stray = false;
     s.op = owner(&s, &stat, &stray);
@@ -214,14 +220,24 @@ static void finish(struct tree_op *op) {
 /* A kill is done when a look at everything found nobody, nothing has stirred meanwhile and the first process
  * has been collected; or when its time is up. */
 static bool is_done(const struct tree_op *op, int64_t now) {
-    if (op->signal != SIGKILL || testing_off("tree-repeat") || now >= op->deadline) return true;
+    if (op->signal != SIGKILL || testing_off("tree-repeat")) return true;
+    if (now >= op->deadline && op->passes > 1) return true;
     return op->survivor_count == 0 && !op->stirred && !blind && op->leader == 0;
 }
 
 static void step(struct timer *t);
 
+static bool is_everything(const struct tree_op *op) {
+    struct procfs_stat stat;
+    for (size_t i = 0; i < seen_count; i++)
+        if (seen[i].op != op && procfs_stat(seen[i].pid, &stat) && !procfs_is_dead(&stat)) return false;
+    return !older && !blind;
+}
+
 static void end_pass(void) {
     in_pass = false;
+    for (struct tree_op *op = ops; op != NULL; op = op->next)
+        op->everything = op->passes > 0 && is_everything(op);
     reap_signal();
     int64_t now = loop_now();
     for (struct tree_op *op = ops; op != NULL;) {
@@ -254,7 +270,7 @@ static void begin_pass(void) {
     seen_count = 0;
     seen_at = 0;
     earliest = UINT64_MAX;
-    blind = false;
+    blind = older = false;
     listed = !procfs_list();
     for (struct tree_op *op = ops; op != NULL; op = op->next) {
         swap_lists(op);
@@ -265,6 +281,9 @@ static void begin_pass(void) {
          * reaped, so the group is its. */
         bool at_once = op->signal == SIGKILL && op->leader != 0 && (op->passes > 1 || listed);
         if (at_once) kill(-op->leader, SIGKILL);
+        /* A pid namespace that holds nothing else ends in one go, however fast it forks. */
+        bool whole = op->signal == SIGKILL && op->alone && op->everything && agent.local && getpid() == 1;
+        if (whole && !testing_off("tree-whole")) kill(-1, SIGKILL);
     }
 }
 
@@ -309,6 +328,7 @@ void tree_start(struct tree_op *op) {
     if (op->active) return;
     op->active = true;
     op->passes = 0;
+    op->everything = highest == 1; /* the first command: nobody else can have left anything */
     op->signalled = 0;
     op->survivor_count = op->before_count = 0;
     op->deadline = loop_now() + TIMEOUT_TREE_KILL;

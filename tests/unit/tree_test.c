@@ -1,8 +1,11 @@
 // links: agent/tree.c agent/procfs.c agent/loop.c agent/reap.c
+#include "agent/agent.h"
 #include "agent/procfs.h"
 #include "agent/tree.h"
 
 #include "check.h"
+
+struct agent_config agent;
 
 static void test_stat(void) {
     struct procfs_stat s;
