@@ -94,3 +94,10 @@ def test_agent_is_static():
 def test_agent_carries_no_test_switch():
     assert b"SBX_TEST_OFF" not in (BUILD / "bin/hfsandbox-agent").read_bytes()
     assert b"SBX_TEST_OFF" in (BUILD / "bin/hfsandbox-agent-test").read_bytes()
+
+
+def test_agent_carries_no_sha256():
+    """Only the client needs it, and the agent's size counts."""
+    first_constant = bytes.fromhex("982f8a42")
+    assert first_constant in (BUILD / "lib/libhfsandbox.so").read_bytes()
+    assert first_constant not in (BUILD / "bin/hfsandbox-agent").read_bytes()
