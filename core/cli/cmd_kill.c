@@ -16,13 +16,14 @@ static void print_result(const struct options *o, const char *id, const char *na
     putchar('\n');
 }
 
-static int kill_sandbox(struct session *s, sbx_sandbox *sandbox) {
+static int kill_sandbox(struct session *s, const char *id, const struct options *o) {
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
-    return session_wait(s, sbx_sandbox_kill(sandbox, &call, &err), &call, &done, &err) < 0
-               ? session_failed(&err)
-               : 0;
+    if (session_wait(s, sbx_sandbox_kill_by_id(s->client, id, &call, &err), &call, &done, &err) < 0)
+        return session_failed(&err);
+    print_result(o, id, "ended", 1);
+    return 0;
 }
 
 /* One process; the agent kills a tree again and again until none of it is left, and any other signal is sent
@@ -113,17 +114,12 @@ int cmd_kill(struct session *s, const struct options *o) {
     int code;
     if (!o->operand_count) {
         code = kill_all(s, o);
+    } else if (o->operand_count == 1 && !o->all) {
+        code = kill_sandbox(s, o->operands[0], o);
     } else {
         sbx_sandbox *sandbox = session_connect(s, o->operands[0]);
         if (!sandbox) return EXITS_FAILED;
-        if (o->operand_count == 2) {
-            code = kill_process(s, sandbox, o);
-        } else if (o->all) {
-            code = kill_processes(s, sandbox, o);
-        } else {
-            code = kill_sandbox(s, sandbox);
-            if (!code) print_result(o, o->operands[0], "ended", 1);
-        }
+        code = o->operand_count == 2 ? kill_process(s, sandbox, o) : kill_processes(s, sandbox, o);
         sbx_sandbox_free(sandbox);
     }
     int written = print_end();

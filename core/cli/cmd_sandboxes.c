@@ -21,7 +21,7 @@ static void print_sandboxes(const sbx_sandbox_list *list) {
         strftime(created, sizeof created, "%Y-%m-%d %H:%M:%S", &local);
         print_table_cell(table, "%s", row->id);
         print_table_cell(table, "%s", row->provider);
-        print_table_cell(table, "%s", row->running ? "running" : "ended");
+        print_table_cell(table, "%s", !row->running ? "ended" : row->damaged ? "damaged" : "running");
         print_table_cell(table, "%s", created);
         print_table_cell(table, "%lld", (long long)row->pid);
     }
@@ -40,6 +40,7 @@ static void print_sandboxes_json(const sbx_sandbox_list *list) {
         print_json_member_number(&json, "pid", row->pid);
         print_json_member_bool(&json, "detached", row->detached);
         print_json_member_bool(&json, "running", row->running);
+        print_json_member_bool(&json, "damaged", row->damaged);
         print_json_end(&json, '}');
     }
     print_json_end(&json, ']');

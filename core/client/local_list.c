@@ -2,61 +2,43 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "client/client.h"
-#include "client/local_spawn.h"
-#include "client/handover.h"
 #include "client/machine.h"
-#include "client/record.h"
-#include "util/clock.h"
 #include "util/scope.h"
-#include "util/testing.h"
-#include "wire/names.h"
-
-#define KILL_GRACE    2000  /* between SIGTERM and SIGKILL */
-#define HIDDEN_MOST   10000 /* for the end of one whose keeper gets no signal from here */
-#define INTERVAL_LOCK 20    /* between two looks at its lock */
 
 /* ------------------------------------------------------------ Walking the records */
 
-struct found {
-    struct record record; /* zero but for the id when it cannot be read */
-    int keeper;           /* pidfd, or -1; the visitor's when it takes it (sets -1) */
-    bool running;
-};
-
-typedef bool visit(struct found *f, int runtime, void *ctx); /* false stops */
+void local_found_forget(struct local_found *f) {
+    if (f->keeper >= 0) close(f->keeper);
+    f->keeper = -1;
+    explicit_bzero(f->record.token, sizeof f->record.token);
+}
 
 /* One that is being made has a lock and no record, one that was left behind neither. */
-static bool look(int runtime, const char *id, struct found *f) {
-    cleanup_fd int dir = record_open(runtime, id, NULL);
+bool local_look(struct local_found *f, int runtime, const char *id, sbx_error *err) {
+    cleanup_fd int dir = record_open(runtime, id, err);
     if (dir < 0) return false;
-    memset(f, 0, sizeof *f);
-    f->keeper = -1;
-    sbx_status status = record_read(dir, id, &f->record, NULL);
-    if (status == SBX_OK) {
-        f->keeper = record_keeper(&f->record);
-        f->running = f->keeper >= 0 || record_alive(dir);
-        return true;
-    }
+    *f = (struct local_found){.keeper = -1};
+    sbx_status status = record_read(dir, id, &f->record, err);
     if (status == SBX_ERROR_NOT_FOUND) {
         record_clean(runtime, id); /* does nothing to one that lives */
         return false;
     }
-    memcpy(f->record.id, id, RECORD_ID_SIZE);
-    f->running = record_alive(dir);
+    f->damaged = status != SBX_OK;
+    if (f->damaged) {
+        memcpy(f->record.id, id, RECORD_ID_SIZE);
+        f->record.created_at_ms = record_made_ms(dir);
+    }
+    f->keeper = record_keeper(dir, &f->record);
+    f->running = f->keeper >= 0 || record_alive(dir);
     return true;
 }
 
-static sbx_status walk(struct sbx_client *client, visit *visitor, void *ctx, sbx_error *err) {
+sbx_status local_walk(struct sbx_client *client, local_visit *visitor, void *ctx, sbx_error *err) {
     cleanup_free char *path = NULL;
     cleanup_fd int runtime = record_runtime(&path, client->runtime_dir, err);
     if (runtime < 0) return err->code;
@@ -64,11 +46,10 @@ static sbx_status walk(struct sbx_client *client, visit *visitor, void *ctx, sbx
     if (dir == NULL) return error_system(err, errno, "the runtime directory %s", path);
     bool more = true;
     for (struct dirent *e; more && (e = readdir(dir)) != NULL;) {
-        struct found f;
-        if (!record_id_ok(e->d_name) || !look(runtime, e->d_name, &f)) continue;
+        struct local_found f;
+        if (!record_id_ok(e->d_name) || !local_look(&f, runtime, e->d_name, NULL)) continue;
         more = visitor(&f, runtime, ctx);
-        if (f.keeper >= 0) close(f.keeper);
-        explicit_bzero(f.record.token, sizeof f.record.token);
+        local_found_forget(&f);
     }
     closedir(dir);
     return more ? SBX_OK : error_memory(err);
@@ -76,19 +57,20 @@ static sbx_status walk(struct sbx_client *client, visit *visitor, void *ctx, sbx
 
 /* ------------------------------------------------------------ List */
 
-static bool add_row(sbx_sandbox_list *list, const struct record *r, bool detached, bool running) {
-    sbx_sandbox_info_row row = {.id = r->id,
+static bool add_row(sbx_sandbox_list *list, const struct local_found *f, bool detached) {
+    sbx_sandbox_info_row row = {.id = f->record.id,
                                 .provider = "local",
-                                .created_at_ms = r->created_at_ms,
-                                .pid = running ? r->pid : 0,
+                                .created_at_ms = f->record.created_at_ms,
+                                .pid = f->running ? f->record.pid : 0,
                                 .detached = detached,
-                                .running = running};
+                                .running = f->running,
+                                .damaged = f->damaged};
     return sandbox_list_add(list, &row);
 }
 
-static bool list_visit(struct found *f, int runtime, void *ctx) {
+static bool list_visit(struct local_found *f, int runtime, void *ctx) {
     (void)runtime;
-    return add_row(ctx, &f->record, true, f->running);
+    return add_row(ctx, f, true);
 }
 
 void local_list(struct op *op) {
@@ -102,15 +84,16 @@ void local_list(struct op *op) {
     const struct machines *all = op->client->provider_data;
     for (const struct machine *m = all->first; ok && m != NULL; m = m->next)
         if (m->sandbox != NULL && !m->detached && !m->ended) {
-            struct record row = m->record;
-            row.pid = m->child.pid;
-            ok = add_row(list, &row, false, true);
+            struct local_found own = {.record = m->record, .keeper = -1, .running = true};
+            own.record.pid = m->child.pid;
+            ok = add_row(list, &own, false);
+            local_found_forget(&own);
         }
     sbx_error error = {.code = SBX_OK};
     if (!ok)
         error_memory(&error);
     else
-        walk(op->client, list_visit, list, &error);
+        local_walk(op->client, list_visit, list, &error);
     if (error.code != SBX_OK) {
         sbx_sandbox_list_free(list);
         op_fail(op, &error);
@@ -118,173 +101,4 @@ void local_list(struct op *op) {
     }
     op->out.sandboxes = list;
     op_done(op, SBX_OK);
-}
-
-/* ------------------------------------------------------------ Reap */
-
-struct target { /* a sandbox that was told to end */
-    struct target *next;
-    struct reaper *reaper;
-    struct io_watch watch; /* of its keeper; fd -1: it is in another pid namespace */
-    int dir, socket;       /* then: its lock tells its end; where it was told */
-    char id[RECORD_ID_SIZE];
-};
-
-struct reaper {
-    struct op *op;
-    struct target *targets;
-    struct io_timer grace, poll;
-    int64_t now, min_age_ms, hidden_until;
-    int runtime;
-};
-
-static void target_free(struct target *t) {
-    io_watch_clear(&t->reaper->op->client->io, &t->watch);
-    scope_close(&t->watch.fd);
-    scope_close(&t->dir);
-    scope_close(&t->socket);
-    free(t);
-}
-
-static void reap_end(struct op *op, sbx_status status) {
-    struct reaper *r = op->ctx;
-    (void)status;
-    io_timer_clear(&op->client->io, &r->grace);
-    io_timer_clear(&op->client->io, &r->poll);
-    while (r->targets != NULL) {
-        struct target *t = r->targets;
-        r->targets = t->next;
-        target_free(t);
-    }
-    scope_close(&r->runtime);
-    free(r);
-}
-
-static void reap_check(struct reaper *r) {
-    if (r->targets == NULL) op_done(r->op, SBX_OK);
-}
-
-static void target_ended(struct target *t) {
-    struct reaper *r = t->reaper;
-    for (struct target **at = &r->targets; *at != NULL; at = &(*at)->next) {
-        if (*at != t) continue;
-        *at = t->next;
-        break;
-    }
-    record_clean(r->runtime, t->id); /* its keeper has done so, unless it was ended by SIGKILL */
-    r->op->out.number++;
-    target_free(t);
-}
-
-static void on_target_ended(void *ctx, unsigned events) {
-    struct reaper *r = ((struct target *)ctx)->reaper;
-    (void)events;
-    target_ended(ctx);
-    reap_check(r);
-}
-
-static void on_reap_grace(void *ctx) {
-    struct reaper *r = ctx;
-    for (struct target *t = r->targets; t != NULL; t = t->next)
-        if (t->watch.fd >= 0) local_spawn_signal(t->watch.fd, SIGKILL);
-}
-
-/* Those whose keepers no signal reaches. */
-static void on_reap_poll(void *ctx) {
-    struct reaper *r = ctx;
-    const struct target *hidden = NULL;
-    for (struct target *t = r->targets, *next; t != NULL; t = next) {
-        next = t->next;
-        if (t->watch.fd >= 0) continue;
-        if (!record_alive(t->dir))
-            target_ended(t);
-        else
-            hidden = t;
-    }
-    if (hidden == NULL) {
-        reap_check(r);
-        return;
-    }
-    sbx_error error = {.code = SBX_OK};
-    if (clock_ms() >= r->hidden_until)
-        error_set(
-            &error, SBX_ERROR_AGENT,
-            "sandbox %s did not end: its keeper is in another pid namespace, and its agent does not heed "
-            "its socket; end it there",
-            hidden->id);
-    else if (!io_timer_set(&r->op->client->io, &r->poll, clock_deadline(INTERVAL_LOCK)))
-        error_memory(&error);
-    if (error.code != SBX_OK) op_fail(r->op, &error);
-}
-
-/* Told over its socket, without waiting for an answer. What went wrong shows by its not ending. */
-static int tell(int dir, const struct record *record) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char request[256];
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, LOCAL_SOCKET);
-    int n = snprintf(request, sizeof request,
-                     "POST /v1/shutdown HTTP/1.1\r\nHost: agent\r\n" HEADER_TOKEN
-                     ": %s\r\nContent-Length: 0\r\n\r\n",
-                     record->token);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        (void)send(fd, request, (size_t)n, MSG_NOSIGNAL);
-    explicit_bzero(request, sizeof request);
-    return fd;
-}
-
-static bool reap_visit(struct found *f, int runtime, void *ctx) {
-    struct reaper *r = ctx;
-    if (!f->running) {
-        if (record_clean(runtime, f->record.id)) r->op->out.number++;
-        return true;
-    }
-    if (r->now - f->record.created_at_ms < r->min_age_ms) return true;
-    int dir = f->keeper < 0 ? record_open(runtime, f->record.id, NULL) : -1;
-    if (f->keeper < 0 && dir < 0) return true; /* it has ended meanwhile */
-    struct target *t = calloc(1, sizeof *t);
-    if (t == NULL) {
-        scope_close(&dir);
-        return false;
-    }
-    *t = (struct target){.next = r->targets,
-                         .reaper = r,
-                         .watch = {.ready = on_target_ended, .ctx = t, .fd = steal_fd(&f->keeper)},
-                         .dir = dir,
-                         .socket = dir >= 0 ? tell(dir, &f->record) : -1};
-    memcpy(t->id, f->record.id, sizeof t->id);
-    r->targets = t;
-    if (dir >= 0) return true;
-    if (!io_watch_set(&r->op->client->io, &t->watch, IO_READ)) return false;
-    local_spawn_signal(t->watch.fd, SIGTERM);
-    return true;
-}
-
-void local_list_reap(struct op *op, int64_t min_age_ms) {
-    struct reaper *r = calloc(1, sizeof *r);
-    if (r == NULL) {
-        op_fail_memory(op);
-        return;
-    }
-    *r = (struct reaper){.op = op,
-                         .grace = {.fire = on_reap_grace, .ctx = r},
-                         .poll = {.fire = on_reap_poll, .ctx = r},
-                         .hidden_until = clock_deadline(testing_ms(HIDDEN_MOST)),
-                         .now = clock_wall_ms(),
-                         .min_age_ms = min_age_ms,
-                         .runtime = -1};
-    op->ctx = r;
-    op->end = reap_end;
-    op->out.number = 0;
-    cleanup_free char *path = NULL;
-    sbx_error error = {.code = SBX_OK};
-    r->runtime = record_runtime(&path, op->client->runtime_dir, &error);
-    if (r->runtime < 0 || walk(op->client, reap_visit, r, &error) != SBX_OK) {
-        op_fail(op, &error);
-        return;
-    }
-    handover_sweep(r->runtime);
-    if (r->targets != NULL && !io_timer_set(&op->client->io, &r->grace, clock_deadline(KILL_GRACE)))
-        on_reap_grace(r);
-    on_reap_poll(r);
 }

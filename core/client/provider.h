@@ -25,6 +25,7 @@ struct provider {
 
     void (*kill)(struct op *op, struct sbx_sandbox *sandbox); /* done = confirmed, also when it was dead
                                                                  already; calls sandbox_died */
+    void (*kill_by_id)(struct op *op, const char *id);        /* the same without a handle */
     /* The last reference is gone: end an attached machine without waiting longer than a few milliseconds
        (what is left goes on in the background, io_background, holding the client), let go of a detached one.
        Frees sandbox->machine, not the sandbox. */

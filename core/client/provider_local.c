@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "client/json.h"
 #include "client/local_config.h"
+#include "client/local_end.h"
 #include "client/local_list.h"
 #include "client/machine.h"
 #include "client/record.h"
@@ -124,9 +125,9 @@ static bool find(struct machine *m, const char *id, sbx_error *err) {
     if (runtime < 0) return false;
     m->dir = record_open(runtime, id, err);
     if (m->dir < 0 || record_read(m->dir, id, &m->record, err) != SBX_OK) return false;
-    m->child.pidfd = record_keeper(&m->record);
+    m->child.pidfd = record_keeper(m->dir, &m->record);
     if (m->child.pidfd < 0 && !record_alive(m->dir)) {
-        error_set(err, SBX_ERROR_NOT_FOUND, "sandbox %s has ended; only its record is left", id);
+        error_set(err, SBX_ERROR_NOT_FOUND, RECORD_ENDED, id);
         return false;
     }
     return true;
@@ -236,6 +237,20 @@ static void kill_sandbox(struct op *op, struct sbx_sandbox *sandbox) {
         kill_by_request(op, k);
 }
 
+/* Attached ones are known here only, detached ones by their directories. */
+static void kill_by_id(struct op *op, const char *id) {
+    machine_look(op->client);
+    const struct machines *all = op->client->provider_data;
+    for (const struct machine *m = all->first; m != NULL; m = m->next) {
+        if (m->sandbox == NULL || m->detached || m->ended || strcmp(m->record.id, id) != 0) continue;
+        sandbox_hold(m->sandbox);
+        op->sandbox = m->sandbox;
+        kill_sandbox(op, m->sandbox);
+        return;
+    }
+    local_end_one(op, id);
+}
+
 static void close_sandbox(struct sbx_sandbox *sandbox) {
     struct machine *m = sandbox->machine;
     sandbox->machine = NULL;
@@ -252,7 +267,8 @@ const struct provider provider_local = {
     .create = create,
     .connect = connect_by_id,
     .kill = kill_sandbox,
+    .kill_by_id = kill_by_id,
     .close = close_sandbox,
     .list = local_list,
-    .reap = local_list_reap,
+    .reap = local_end_older,
 };

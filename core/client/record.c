@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -202,8 +204,8 @@ sbx_status record_read(int dir, const char *id, struct record *r, sbx_error *err
     bool ok = parse(text, len, id, r);
     explicit_bzero(text, sizeof text);
     return ok ? SBX_OK
-              : error_set(err, SBX_ERROR_PROTOCOL, "the record of sandbox %s is damaged; reap removes it",
-                          id);
+              : error_set(err, SBX_ERROR_PROTOCOL,
+                          "the record of sandbox %s is damaged: it can be ended, but not used", id);
 }
 
 uint64_t record_start_time(pid_t pid) {
@@ -220,7 +222,7 @@ uint64_t record_start_time(pid_t pid) {
     return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-int record_keeper(const struct record *r) {
+static int keeper_by_number(const struct record *r) {
     int fd = local_spawn_pidfd(r->pid);
     /* Looked at after the descriptor was opened: the number can no longer pass to another process unnoticed.
      */
@@ -243,6 +245,34 @@ bool record_alive(int dir) {
         nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
     return true;
+}
+
+/* It made the socket, and holds the lock. */
+static int keeper_by_socket(int dir, pid_t *pid) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, LOCAL_SOCKET);
+    cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.pid <= 0)
+        return -1; /* 0: it is in another pid namespace */
+    cleanup_fd int keeper = local_spawn_pidfd(peer.pid);
+    /* It lives, and so did when the descriptor was opened: the number was its own. */
+    if (keeper < 0 || !record_alive(dir)) return -1;
+    *pid = peer.pid;
+    return steal_fd(&keeper);
+}
+
+int record_keeper(int dir, struct record *r) {
+    int fd = r->pid > 0 ? keeper_by_number(r) : -1;
+    return fd >= 0 ? fd : keeper_by_socket(dir, &r->pid);
+}
+
+int64_t record_made_ms(int dir) {
+    struct stat st;
+    if (fstatat(dir, LOCAL_SOCKET, &st, AT_SYMLINK_NOFOLLOW) != 0 && fstat(dir, &st) != 0) return 0;
+    return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 }
 
 bool record_clean(int runtime, const char *id) {

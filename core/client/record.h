@@ -11,6 +11,8 @@
 
 #define RECORD_ID_SIZE 19 /* "local-", 12 hex digits and the NUL */
 
+#define RECORD_ENDED "sandbox %s has ended; only its record is left"
+
 struct record {
     char id[RECORD_ID_SIZE];
     char token[65];
@@ -34,9 +36,11 @@ int record_open(int runtime, const char *id, sbx_error *err);
 sbx_status record_write(int dir, const struct record *record, sbx_error *err); /* whole or not at all */
 sbx_status record_read(int dir, const char *id, struct record *record, sbx_error *err);
 
-/* The keeper as a pidfd; -1 when it does not run, or cannot be seen from here. */
-int record_keeper(const struct record *record);
+/* The keeper as a pidfd; -1 when it does not run, or cannot be seen from here. With pid 0 (there is no
+   record) or another's number it is found by its socket, and pid is set. */
+int record_keeper(int dir, struct record *record);
 uint64_t record_start_time(pid_t pid); /* 0 = no such process */
+int64_t record_made_ms(int dir);       /* when the socket was made, which nothing changes later */
 
 bool record_alive(int dir); /* its keeper holds its lock, in whatever pid namespace it is */
 

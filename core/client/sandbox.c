@@ -161,20 +161,34 @@ sbx_status sbx_sandbox_create(sbx_sandbox **out, sbx_client *client, const sbx_s
     return finish_sandbox(op, out, err);
 }
 
+static sbx_status check_id(const char *id, const char *function, sbx_error *err) {
+    if (id != NULL && *id != '\0') return SBX_OK;
+    return error_set(err, SBX_ERROR_INVALID, "%s: id is %s", function, id == NULL ? "NULL" : "empty");
+}
+
 sbx_status sbx_sandbox_connect(sbx_sandbox **out, sbx_client *client, const char *id, const sbx_call *call,
                                sbx_error *err) {
     const char *name = "sbx_sandbox_connect";
     if (out != NULL) *out = NULL;
     sbx_status status = client_check(client, name, err);
     if (status == SBX_OK) status = check_out(out, call, name, err);
-    if (status == SBX_OK && (id == NULL || *id == '\0')) {
-        status = error_set(err, SBX_ERROR_INVALID, "%s: id is %s", name, id == NULL ? "NULL" : "empty");
-    }
+    if (status == SBX_OK) status = check_id(id, name, err);
     struct op *op;
     if (status == SBX_OK) status = op_begin(&op, client, NULL, name, call, 60000, err);
     if (status != SBX_OK) return status;
     client->provider->connect(op, id);
     return finish_sandbox(op, out, err);
+}
+
+sbx_status sbx_sandbox_kill_by_id(sbx_client *client, const char *id, const sbx_call *call, sbx_error *err) {
+    const char *name = "sbx_sandbox_kill_by_id";
+    sbx_status status = client_check(client, name, err);
+    if (status == SBX_OK) status = check_id(id, name, err);
+    struct op *op;
+    if (status == SBX_OK) status = op_begin(&op, client, NULL, name, call, 30000, err);
+    if (status != SBX_OK) return status;
+    client->provider->kill_by_id(op, id);
+    return op_finish(op, NULL, err);
 }
 
 /* ---- Using */

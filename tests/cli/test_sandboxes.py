@@ -20,7 +20,7 @@ def test_life_of_a_sandbox(user):
     rows = {row["id"]: row for row in user.json("list")}
     assert set(rows) == {id, other.strip()}
     row = rows[id]
-    assert set(row) == {"id", "provider", "created_at_ms", "pid", "detached", "running"}
+    assert set(row) == {"id", "provider", "created_at_ms", "pid", "detached", "running", "damaged"}
     assert row["provider"] == "local" and row["detached"] is True and row["running"] is True
     assert before - 2000 < row["created_at_ms"] < time.time() * 1000 + 2000
     os.kill(row["pid"], 0)

@@ -5,10 +5,12 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import sbx
+from local_agent import alive
 
 DO = """
 import sbx, sys, json
@@ -130,6 +132,58 @@ def test_record_that_others_may_read_is_not_used(runtime):
     assert do(runtime, f"client.connect('{id}')") == [id]
 
 
+def stop_agent(runtime, id):
+    """As a command may at level landlock: from then on it answers nobody."""
+    children = Path(f"/proc/{keeper_of(runtime, id)}/task/{keeper_of(runtime, id)}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("end", ["client.kill('{}')", "client.reap()"])
+def test_one_whose_agent_does_not_answer_is_ended(runtime, end):
+    (id,) = do(runtime, "client.create(detached=1)")
+    keeper = keeper_of(runtime, id)
+    stop_agent(runtime, id)
+    (name, _), = do(runtime, f"client.connect('{id}', timeout_ms=500)")  # the control: whoever asks it waits in vain
+    assert name == "ERROR_TIMEOUT"
+    started = time.monotonic()
+    assert do(runtime, end.format(id), "client.list()") in ([None, []], [1, []])
+    assert time.monotonic() - started < 30 and not alive(keeper)
+    (name, message), = do(runtime, f"client.kill('{id}')")
+    assert name == "ERROR_NOT_FOUND" and id in message
+
+
+def test_kill_by_id_of_what_is_not_detached_and_of_what_is_none(runtime):
+    assert do(runtime, "client.create()", "client.kill(box.id)", "client.list()")[1:] == [None, []]
+    said = do(runtime, "client.create()", "client.kill(box.id)", "box.run('true')")[2]
+    assert said[0] == "ERROR_AGENT" and "killed" in said[1]
+    for id, expected in (("../x", "ERROR_INVALID"), ("", "ERROR_INVALID"), ("local-0123456789ab", "ERROR_NOT_FOUND")):
+        (name, _), = do(runtime, f"client.kill({id!r})")
+        assert name == expected, id
+    (name, message), = do(runtime, f"client.kill('{forge(runtime, pid=4194300)}')")
+    assert name == "ERROR_NOT_FOUND" and "only its record" in message
+
+
+DAMAGE = ["", "{", '{"id":"other"}', "x" * 10000]
+
+
+@pytest.mark.parametrize("end", ["client.kill('{}')", "client.reap()"])
+@pytest.mark.parametrize("content", DAMAGE)
+def test_damaged_record_of_a_living_sandbox(runtime, content, end):
+    before = time.time() * 1000
+    (id,) = do(runtime, "client.create(detached=1)")
+    keeper = keeper_of(runtime, id)
+    stop_agent(runtime, id)  # its end needs no word from it
+    (runtime / id / "record.json").write_text(content)
+    rows, old, (name, message) = do(runtime, "client.list()", "client.reap(3600000)", f"client.connect('{id}')")
+    row, = rows
+    assert (row["id"], row["pid"], row["running"], row["damaged"]) == (id, keeper, True, True)
+    assert before - 2000 < row["created_at_ms"] < time.time() * 1000 + 2000
+    assert old == 0 and name == "ERROR_PROTOCOL" and id in message
+    assert do(runtime, end.format(id), "client.list()") in ([None, []], [1, []])
+    assert not alive(keeper)
+
+
 def test_reap_ends_only_the_old(runtime):
     (id,) = do(runtime, "client.create(detached=1)")
     assert do(runtime, "client.reap(3600000)", f"client.connect('{id}')", "client.reap(0)", "client.list()") == [0, id, 1, []]
@@ -144,41 +198,54 @@ def test_keeper_that_was_killed_leaves_nothing_running(runtime):
     assert do(runtime, "client.reap()", "client.list()") == [1, []]
 
 
-def create_hidden(runtime):
-    """A sandbox whose keeper is in another pid namespace, which lives as long as the process that is returned with it."""
+def apart():
+    """Begins a command that runs in a pid namespace of its own."""
+    return ["unshare", *([] if os.geteuid() == 0 else ["-Ur"]), "-pf", "--kill-child", "--mount-proc"]
+
+
+def do_apart(runtime, *lines, **env):
+    """As do, by a process that sees no keeper."""
+    done = subprocess.run([*apart(), sys.executable, "-c", DO, runtime, *lines], env=sbx.environment(**env), timeout=120,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_those_of_another_pid_namespace_are_ended(runtime):
+    (id,) = do(runtime, "client.create(detached=1)")
+    assert do_apart(runtime, "[(r['id'], r['running']) for r in client.list()]", "client.reap(3600000)", "client.reap()", "client.list()") == [
+        [[id, True]], 0, 1, []]
+    (id,) = do(runtime, "client.create(detached=1)")
+    assert do_apart(runtime, f"client.kill('{id}')", "client.list()") == [None, []]
+
+
+def test_one_whose_record_has_the_number_of_another_pid_namespace_is_ended(runtime):
+    """Its keeper can be seen from here, by another number than its client saw."""
     script = runtime.parent / "create.py"
     script.write_text(DO)
-    holder = subprocess.Popen(["unshare", *([] if os.geteuid() == 0 else ["-Ur"]), "-pf", "--kill-child", "--mount-proc", "sh", "-c",
-                               '"$@"; exec sleep 1000', "sh", sys.executable, script, runtime, "client.create(detached=1)"],
+    holder = subprocess.Popen([*apart(), "sh", "-c", '"$@"; exec sleep 1000', "sh", sys.executable, script, runtime, "client.create(detached=1)"],
                               stdout=subprocess.PIPE, text=True, env=sbx.environment())
-    return json.loads(holder.stdout.readline()), holder
-
-
-def test_reap_ends_those_of_another_pid_namespace(runtime):
-    id, holder = create_hidden(runtime)
+    id = json.loads(holder.stdout.readline())
     try:
-        assert do(runtime, "[(r['id'], r['running']) for r in client.list()]", "client.reap(3600000)", "client.reap()", "client.list()") == [
-            [[id, True]], 0, 1, []]
+        recorded = keeper_of(runtime, id)
+        rows, reaped, left = do(runtime, "client.list()", "client.reap()", "client.list()")
+        assert (rows[0]["running"], reaped, left) == (True, 1, []) and rows[0]["pid"] not in (0, recorded)
     finally:
         holder.kill()
         holder.communicate()
 
 
-def test_reap_says_which_do_not_end(runtime):
-    """One whose agent is stopped, and another that ends all the same."""
-    hidden, holder = create_hidden(runtime)
-    try:
-        do(runtime, "client.create(detached=1)")
-        with open("/proc/locks") as locks:
-            inode = os.stat(runtime / hidden).st_ino
-            keeper = next(int(line.split()[4]) for line in locks if line.split()[5].endswith(f":{inode}"))
-        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGSTOP)
-        (name, message), rows = do(runtime, "client.reap()", "[r['id'] for r in client.list()]", SBX_TEST_SCALE="10")
-        assert name == "ERROR_AGENT" and hidden in message and rows == [hidden]
-    finally:
-        holder.kill()
-        holder.communicate()
+def test_who_cannot_end_one_says_so(runtime):
+    """Its agent is stopped, and its keeper cannot be seen; another one ends all the same."""
+    (id,) = do(runtime, "client.create(detached=1)")
+    stop_agent(runtime, id)
+    _, (name, message), rows = do_apart(runtime, "client.create(detached=1)", "client.reap()", "[r['id'] for r in client.list()]", SBX_TEST_SCALE="10")
+    assert name == "ERROR_AGENT" and id in message and "pid namespace" in message and rows == [id]
+    record = (runtime / id / "record.json").read_text()
+    (runtime / id / "record.json").write_text("{")
+    (name, message), rows = do_apart(runtime, f"client.kill('{id}')", "[r['pid'] for r in client.list()]", SBX_TEST_SCALE="10")
+    assert name == "ERROR_AGENT" and id in message and "damaged" in message and rows == [0]
+    (runtime / id / "record.json").write_text(record)
 
 
 def test_long_runtime_directory(tmp_path):

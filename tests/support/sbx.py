@@ -162,7 +162,7 @@ class SandboxOptions(Sized):
 
 class SandboxRow(Structure):
     _fields_ = [("id", c_char_p), ("provider", c_char_p), ("created_at_ms", c_int64), ("pid", c_int64), ("detached", c_int),
-                ("running", c_int)]
+                ("running", c_int), ("damaged", c_int)]
 
 
 class Command(Sized):
@@ -194,7 +194,8 @@ _SIGNATURES = {
     "sandbox_create": (c_int, _OUT, _HANDLE, POINTER(SandboxOptions), _CALL, _ERR),
     "sandbox_connect": (c_int, _OUT, _HANDLE, _TEXT, _CALL, _ERR),
     "sandbox_connect_endpoint": (c_int, _OUT, _HANDLE, _TEXT, _TEXT, _CALL, _ERR),
-    "sandbox_id": (_TEXT, _HANDLE), "sandbox_kill": (c_int, _HANDLE, _CALL, _ERR), "sandbox_free": (None, _HANDLE),
+    "sandbox_id": (_TEXT, _HANDLE), "sandbox_kill": (c_int, _HANDLE, _CALL, _ERR),
+    "sandbox_kill_by_id": (c_int, _HANDLE, _TEXT, _CALL, _ERR), "sandbox_free": (None, _HANDLE),
     "sandbox_info": (c_int, _OUT, _HANDLE, _CALL, _ERR), "sandbox_list_all": (c_int, _OUT, _HANDLE, _CALL, _ERR),
     "sandbox_list_count": (c_size_t, _HANDLE), "sandbox_list_get": (POINTER(SandboxRow), _HANDLE, c_size_t),
     "sandbox_list_free": (None, _HANDLE), "reap": (c_int, POINTER(c_uint64), _HANDLE, c_int64, _CALL, _ERR),
@@ -353,9 +354,12 @@ class Client(Handle):
         try:
             rows = [lib.sbx_sandbox_list_get(found, i).contents for i in range(lib.sbx_sandbox_list_count(found))]
             return [{"id": r.id.decode(), "provider": r.provider.decode(), "created_at_ms": r.created_at_ms, "pid": r.pid,
-                     "detached": bool(r.detached), "running": bool(r.running)} for r in rows]
+                     "detached": bool(r.detached), "running": bool(r.running), "damaged": bool(r.damaged)} for r in rows]
         finally:
             lib.sbx_sandbox_list_free(found)
+
+    def kill(self, id, timeout_ms=0):
+        check("sandbox_kill_by_id", self.handle, id.encode(), call(timeout_ms))
 
     def reap(self, min_age_ms=0):
         number = c_uint64()

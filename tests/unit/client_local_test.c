@@ -65,11 +65,11 @@ static void records(void) {
     CHECK_EQ(got.pid, r.pid);
     CHECK_EQ(got.start_time, r.start_time);
     CHECK_EQ(got.created_at_ms, 12345);
-    int keeper = record_keeper(&got);
+    int keeper = record_keeper(dir, &got);
     CHECK(keeper >= 0);
     close(keeper);
     got.start_time++;
-    CHECK_EQ(record_keeper(&got), -1);
+    CHECK_EQ(record_keeper(dir, &got), -1);
 
     /* It lives as long as somebody holds the shared lock, and is cleaned only afterwards. */
     int lock = openat(runtime, r.id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

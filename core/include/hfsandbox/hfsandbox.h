@@ -276,6 +276,10 @@ SBX_API const char *sbx_sandbox_id(const sbx_sandbox *sandbox); /* [any] */
    When the end cannot be confirmed the handle stays usable and kill may be called again. Default deadline 30 seconds. */
 SBX_API sbx_status sbx_sandbox_kill(sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
 
+/* [any] The same without a handle, for any sandbox that sbx_sandbox_list_all shows: no agent needs to answer, and no record needs to be readable.
+   SBX_ERROR_NOT_FOUND when there is none of that id or it has ended. Default deadline 30 seconds. */
+SBX_API sbx_status sbx_sandbox_kill_by_id(sbx_client *client, const char *id, const sbx_call *call, sbx_error *err);
+
 /* [last] Gives the handle back. A sandbox that this client created and that is not detached is ended when its process handles are gone too
    (without waiting longer than a few milliseconds); a detached or connected one goes on. */
 SBX_API void sbx_sandbox_free(sbx_sandbox *sandbox);
@@ -293,6 +297,7 @@ typedef struct sbx_sandbox_info_row {
     int64_t pid;           /* of the local agent's keeper; 0 = none */
     int detached;
     int running; /* 0 = only its record is left; sbx_reap removes it */
+    int damaged; /* 1 = its record cannot be read: it can be ended, but not used */
 } sbx_sandbox_info_row;
 SBX_API size_t sbx_sandbox_list_count(const sbx_sandbox_list *list);
 SBX_API const sbx_sandbox_info_row *sbx_sandbox_list_get(const sbx_sandbox_list *list, size_t index); /* NULL past the end */

@@ -1,0 +1,12 @@
+/* Ends detached local sandboxes by what their directories tell of their keepers; no agent needs to answer. */
+#ifndef CLIENT_LOCAL_END_H
+#define CLIENT_LOCAL_END_H
+
+#include <stdint.h>
+
+#include "client/op.h"
+
+void local_end_older(struct op *op, int64_t min_age_ms); /* as reap in struct provider */
+void local_end_one(struct op *op, const char *id);       /* as kill_by_id there, for detached ones */
+
+#endif
