@@ -94,9 +94,24 @@ BACKEND = {"ok": OK + b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\nok", 
            "lengths": OK + b"Content-Length: 1\r\nContent-Length: 99999999999999999999\r\n\r\n", "short": b"HTTP/1.1 2\r\n\r\n", "none": b"SSH-2.0\r\n",
            "folded-length": OK + b"Content-Length: 1\r\n\t2\r\n\r\n", "no-colon": OK + b"garbage\r\n: x\r\n\r\n", "bare-cr": OK + b"A: b\rConnection: c\r\n\r\n", "folded-first": OK + b" Connection: x\r\n\r\n",
            "nul": OK + b"A: \0\r\n\r\n", "only": b"H"}
+
+
+def log_line(text, end=b"\n\n"):
+    return b'data: {"timestamp":"2026-08-20T09:15:07Z","data":"' + text + b'"}' + end
+
+
+JOB_LOG = {
+    "lines": b": keep-alive\n\n" + log_line(b"===== Job started at 9:15 =====") + log_line(b"one") + log_line(b"two \\u20ac \xc3\xa9", b"\r\n\r\n"),
+    "many": b"".join(log_line(b"line %d" % n) for n in range(45)), "blank": log_line(b" \\n") + log_line(b""),
+    "secret": log_line(b"key hf_secret-key, hf_\\u0073ecret") + log_line(b"x" * 195 + b"hf_secret") + log_line(b"abc abc"),
+    "control": log_line(b"\\u001b[31mred\\u0000\\t\\u009b2J\xc2\x85\xff\xed\xa0\x80"), "cut": log_line(b"\xe2\x82\xac" * 80),
+    "other": b'event: x\ndata:{"data":"a"}\ndata: [1]\ndata: {"data":1}\ndata: {"data":null}\ndata: {}\ndata: {"data":"a"\ndata: {"x":{"data":"a"}}\n',
+    "half": log_line(b"one") + b'data: {"data":"tw', "twice": b'data: {"data":"a","data":"b"}\n', "too-long": log_line(b"x" * 66000) + log_line(b"after"),
+    "number-first": b'data: {"data":1,"data":"b"}\n', "name": b'data: {"d\\u0061ta":"b"}\n', "case": b'data: {"DATA":"b"}\n',
+}
 CONN = {f"{name}-{piece}": bytes([piece]) + data for name, data in {**HTTP, **ROUTES}.items() for piece in (0, 5)}
 CORPORA = {"http": HTTP, "conn": CONN, "json_in": JSON, "json": JSON, "frames": STREAMS, "ndjson": LINES, "route": PATHS, "command": COMMANDS,
-           "backend": BACKEND}
+           "backend": BACKEND, "job_log": JOB_LOG}
 
 if __name__ == "__main__":
     for target, inputs in CORPORA.items():
