@@ -191,13 +191,14 @@ static bool take(struct options *o, const struct option *option, const char *val
         if (strcmp(value, "none") == 0) {
             *(int64_t *)(void *)field = option->kind == DURATION ? 0 : SBX_NO_TIMEOUT;
         } else {
-            good = values_duration((int64_t *)(void *)field, value) && *(int64_t *)(void *)field > 0;
+            int64_t *ms = (int64_t *)(void *)field;
+            good = sbx_parse_duration(ms, value, NULL) == SBX_OK && *ms > 0;
         }
         break;
     case OLDER_THAN:
         form = "a time like 90, 1.5s, 10m or 2h";
         o->older_than_given = true;
-        good = values_duration(&o->older_than_ms, value);
+        good = sbx_parse_duration(&o->older_than_ms, value, NULL) == SBX_OK;
         break;
     case SIZE:
         form = "a size like 65536, 512M or 2G";

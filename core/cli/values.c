@@ -34,15 +34,6 @@ static bool scaled(double *out, const char *text, const struct unit *units, doub
     return false;
 }
 
-bool values_duration(int64_t *out_ms, const char *text) {
-    static const struct unit units[] = {{"", 1000},     {"ms", 1},      {"s", 1000},     {"m", 60000},
-                                        {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
-    double ms;
-    if (!scaled(&ms, text, units, 3.2e12)) return false; /* a century */
-    *out_ms = (int64_t)(ms + 0.5);
-    return *out_ms > 0 || ms == 0;
-}
-
 bool values_size(uint64_t *out, const char *text) {
     static const double K = 1024;
     const struct unit units[] = {

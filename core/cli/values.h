@@ -6,8 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-bool values_duration(int64_t *out_ms, const char *text); /* 90, 1.5s, 500ms, 10m, 2h, 1d */
-bool values_size(uint64_t *out, const char *text);       /* 65536, 512K, 100M, 2G, 1T; powers of 1024 */
+bool values_size(uint64_t *out, const char *text); /* 65536, 512K, 100M, 2G, 1T; powers of 1024 */
 bool values_number(uint64_t *out, const char *text);
 int values_signal(const char *text);        /* 9, KILL, SIGKILL; 0 = no such signal */
 const char *values_signal_name(int number); /* "KILL"; NULL = none */
