@@ -46,8 +46,29 @@ struct confine_error {
     char remedy[256]; /* what to change, or "" */
 };
 
-/* Run by the process that will serve, inside the namespaces that keeper.h made, before any thread or
-   connection. False: *e says why, and the caller reports it and exits. */
+/* One step: its bits say at which levels it is taken, and at which of them it must hold. */
+struct confine_step {
+    const char *name, *detail;
+    bool (*apply)(const struct confine_config *c, struct confine_error *e);
+    unsigned part, required;
+};
+
+#define CONFINE_AT_NONE           (1U << CONFINE_NONE)
+#define CONFINE_WITH_HOST_NETWORK 8U /* required at level full too when the network is the host's */
+#define CONFINE_STEPS             16 /* the most that a table may have */
+#define CONFINE_HIDE_DETAIL       "commands can neither read nor trace the agent"
+
+struct confine_table {
+    const struct confine_step *steps;
+    size_t count;
+    int (*child)(void); /* confine_child(), or NULL */
+};
+
+/* Takes the steps of a table in order. False: a required one cannot be had, and *e says why. */
+bool confine_run(const struct confine_table *t, const struct confine_config *c, struct confine_error *e);
+
+/* The table of a sandbox on this computer. Run by the process that will serve, inside the namespaces that
+   keeper.h made, before any thread or connection. False: *e says why, and the caller reports it and exits. */
 bool confine_apply(const struct confine_config *c, struct confine_error *e);
 
 /* What a spawned child does itself between clone and exec: limits that must not bind the agent. Raw system
@@ -58,6 +79,7 @@ int confine_child(void);
    confine_apply. NULL: the level gives none. */
 const char *confine_home(void);
 const char *confine_tmp(void);
+void confine_places(const char *home, const char *tmp); /* by the table's steps; not copied */
 
 /* Sets what an error says and returns false. The remedy may be "". */
 bool confine_fail(struct confine_error *e, const char *step, int error, const char *remedy,

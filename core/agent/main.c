@@ -21,6 +21,12 @@
 
 #define DEFAULT_PORT 8000
 
+/* 0 in the agent that travels with a job: it serves a port, and what only a sandbox on this computer needs
+   is left out, as is the help. */
+#ifndef AGENT_WITH_LOCAL
+#define AGENT_WITH_LOCAL 1
+#endif
+
 extern char **environ;
 
 static const char version[] = "hfsandbox-agent " SBX_AGENT_VERSION "\n";
@@ -133,7 +139,7 @@ static void raise_descriptors(void) {
 
 static int serve(void) {
     if (!loop_init() || !workers_init() || !lifetime_init()) fail("the event loop: %s", strerror(errno));
-    if (agent.local) {
+    if (AGENT_WITH_LOCAL && agent.local) {
         local_start_serve();
     } else if (!serve_port(agent.port)) {
         fail("port %d: %s", agent.port, strerror(errno));
@@ -146,8 +152,9 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--version") == 0)
             return !whole_write(STDOUT_FILENO, version, sizeof version - 1);
-        if (strcmp(argv[i], "--help") == 0) return !whole_write(STDOUT_FILENO, help, sizeof help - 1);
-        if (strcmp(argv[i], "--local") == 0) {
+        if (AGENT_WITH_LOCAL && strcmp(argv[i], "--help") == 0)
+            return !whole_write(STDOUT_FILENO, help, sizeof help - 1);
+        if (AGENT_WITH_LOCAL && strcmp(argv[i], "--local") == 0) {
             local = true;
         } else if (strcmp(argv[i], "--allow-no-auth") == 0) {
             allow_no_auth = true;
@@ -158,7 +165,7 @@ int main(int argc, char **argv) {
     }
     agent.version = SBX_AGENT_VERSION;
     agent.max_connections = LIMIT_CONNECTIONS;
-    if (local) {
+    if (AGENT_WITH_LOCAL && local) {
         local_start_confined();
     } else {
         read_environment(allow_no_auth);

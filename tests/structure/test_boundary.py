@@ -85,14 +85,16 @@ def test_status_table_is_sound():
     assert all((int(value) < 0) == name.startswith("ERROR_") for name, value, _ in rows)
 
 
-def test_agent_is_static():
-    agent = BUILD / "bin/hfsandbox-agent"
+@pytest.mark.parametrize("name", ["hfsandbox-agent", "hfsandbox-agent-job"])
+def test_agent_is_static(name):
+    agent = BUILD / "bin" / name
     assert subprocess.run(["readelf", "-d", agent], check=True, capture_output=True, text=True).stdout.find("NEEDED") < 0
     assert subprocess.run(["readelf", "-l", agent], check=True, capture_output=True, text=True).stdout.find("INTERP") < 0
 
 
 def test_agent_carries_no_test_switch():
-    assert b"SBX_TEST_OFF" not in (BUILD / "bin/hfsandbox-agent").read_bytes()
+    for name in ("hfsandbox-agent", "hfsandbox-agent-job"):
+        assert b"SBX_TEST_OFF" not in (BUILD / "bin" / name).read_bytes()
     assert b"SBX_TEST_OFF" in (BUILD / "bin/hfsandbox-agent-test").read_bytes()
 
 

@@ -5,8 +5,8 @@
         a.run("echo hi").stdout                                    a command, its output in frames
         with a.connect() as c: c.send(b"GET /health HTTP/1.1...")  a raw connection (raw_http.Connection)
 
-The default is hfsandbox-agent-test (sanitizers, SBX_TEST_OFF); static=True takes the program that is installed. Leaving the block ends
-the agent by SIGTERM and fails when it does not exit 0 in time or a sanitizer has reported anything.
+The default is hfsandbox-agent-test (sanitizers, SBX_TEST_OFF); static=True takes the program that is installed, and a path that one.
+Leaving the block ends the agent by SIGTERM and fails when it does not exit 0 in time or a sanitizer has reported anything.
 """
 import json as json_module
 import os
@@ -28,6 +28,8 @@ REPORTS = re.compile(r"Sanitizer|runtime error:|heap-use|stack-use|Assertion", r
 
 
 def program(static=False):
+    if static not in (True, False):
+        return Path(static)
     return BUILD / "bin" / ("hfsandbox-agent" if static else "hfsandbox-agent-test")
 
 

@@ -1,0 +1,9 @@
+#include "client/payload.h"
+
+#include <string.h>
+
+const struct payload *payload_find(const char *arch) {
+    for (const struct payload *p = payload_table; p->arch != NULL; p++)
+        if (strcmp(p->arch, arch) == 0) return p;
+    return NULL;
+}
