@@ -18,13 +18,16 @@
 #include "agent/loop.h"
 #include "agent/namespaces.h"
 #include "agent/syscalls.h"
+#include "util/clock.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "util/whole.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
-#define OOM_SCORE "500" /* the sandbox goes before the host's own programs */
+#define OOM_SCORE   "500" /* the sandbox goes before the host's own programs */
+#define STOPS_MOST  16    /* of the serving process, each within STOPS_APART of the one before */
+#define STOPS_APART 1000
 
 static struct {
     pid_t pid;
@@ -100,6 +103,7 @@ static int signals(sigset_t *before) {
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGHUP);
+    sigaddset(&ends, SIGCHLD);
     sigprocmask(SIG_BLOCK, &ends, before);
     return signalfd(-1, &ends, SFD_CLOEXEC);
 }
@@ -134,8 +138,28 @@ static void raise_oom_score(pid_t pid) {
     (void)whole_put(path, OOM_SCORE);
 }
 
+/* At level landlock a command can stop the serving process, and with it its timers and the watch of the
+   memory. It goes on at once. False: there is no end to it. */
+static bool revive(pid_t pid) {
+    static int stops;
+    static int64_t last;
+    siginfo_t seen = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)pid, &seen, WSTOPPED | WNOHANG) != 0 || seen.si_pid == 0) return true;
+    int64_t now = clock_ms();
+    stops = now - last < STOPS_APART ? stops + 1 : 1;
+    last = now;
+    return stops < STOPS_MOST && kill(pid, SIGCONT) == 0;
+}
+
+static bool goes_on(const struct confine_config *c, pid_t pid, int signal_fd) {
+    struct signalfd_siginfo info;
+    if (read(signal_fd, &info, sizeof info) != (ssize_t)sizeof info || info.ssi_signo != SIGCHLD)
+        return false;
+    return c->level != CONFINE_LANDLOCK || testing_off("stopped-agent") || revive(pid);
+}
+
 /* Until the client, the serving process or a signal says that it is over. */
-static void watch(bool detached, int pidfd, int signal_fd) {
+static void watch(const struct confine_config *c, bool detached, pid_t pid, int pidfd, int signal_fd) {
     bool client = !testing_off("client-watch");
     for (;;) {
         struct pollfd p[3] = {{.fd = pidfd, .events = POLLIN},
@@ -145,7 +169,7 @@ static void watch(bool detached, int pidfd, int signal_fd) {
             if (errno == EINTR) continue;
             return;
         }
-        if (p[0].revents != 0 || p[1].revents != 0) return;
+        if (p[0].revents != 0 || (p[1].revents != 0 && !goes_on(c, pid, signal_fd))) return;
         if (p[2].revents == 0) continue;
         if (!detached || !localdir_committed()) return;
         client = false;
@@ -155,7 +179,7 @@ static void watch(bool detached, int pidfd, int signal_fd) {
 
 static _Noreturn void keep(const struct confine_config *c, bool detached, pid_t pid, int pidfd,
                            int signal_fd) {
-    watch(detached, pidfd, signal_fd);
+    watch(c, detached, pid, pidfd, signal_fd);
     siginfo_t seen = {.si_pid = 0};
     waitid(P_PID, (id_t)pid, &seen, WEXITED | WNOHANG | WNOWAIT);
     bool ended = seen.si_pid == pid;

@@ -197,7 +197,8 @@ def test_keeper_killed_without_a_pid_namespace(traces, level):
     agent = make(traces, level, detached=True).start()
     litter(agent, traces)
     agent.start_process(f"exec sleep {traces.seconds}")
-    os.kill(agent.serving, signal.SIGSTOP)  # as a command of the same user could
+    os.kill(agent.pid, signal.SIGSTOP)  # it would see to it that the next one goes on
+    os.kill(agent.serving, signal.SIGSTOP)
     agent.kill(signal.SIGKILL)
     agent.gone()
     wait_until(lambda: not traces.running(), what="the end of all processes")
@@ -215,12 +216,35 @@ def test_keeper_and_serving_process_killed(traces, level):
     agent = make(traces, level, detached=True).start()
     agent.start_process(f"exec sleep {traces.seconds}")
     serving = agent.serving
-    os.kill(serving, signal.SIGSTOP)
     os.kill(agent.pid, signal.SIGSTOP)
+    os.kill(serving, signal.SIGSTOP)
     os.kill(serving, signal.SIGKILL)
     agent.kill(signal.SIGKILL)
     agent.gone()
     wait_until(lambda: not traces.running(), what="the end of all processes")
+
+
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
+@pytest.mark.parametrize("user", [None, USER] if ROOT else [None])
+def test_command_that_stops_the_agent(traces, user):
+    """Its parent. The keeper lets it go on, but does not play that game for long."""
+    agent = make(traces, "landlock", user=user).start()
+    agent.start_process("kill -STOP $PPID")
+    assert agent.run("echo answers").stdout == b"answers\n" and state(agent.serving) != "T"
+    agent.start_process("while :; do kill -STOP $PPID; done")
+    agent.gone()
+    wait_until(lambda: not traces.running(), what="the end of all processes")
+    agent = make(traces, "landlock", user=user, directory_name="control", off="stopped-agent").start()
+    agent.start_process("setsid sh -c 'sleep 0.1; kill -STOP '$PPID")
+    wait_until(lambda: state(agent.serving) == "T", what="the stop")
+    time.sleep(0.5)
+    assert state(agent.serving) == "T"
+    agent.kill()
+    agent.gone()
+    traces.assert_none()
 
 
 def test_control_socket_closed(traces):
