@@ -40,7 +40,9 @@ sbx_status error_system(sbx_error *err, int error_number, const char *format, ..
     va_end(args);
     char reason[128];
     const char *text = strerror_r(error_number, reason, sizeof reason);
-    error_set(err, SBX_ERROR_SYSTEM, "%s: %s", what, text);
+    const char *more =
+        error_number == EFBIG ? " (RLIMIT_FSIZE, ulimit -f, limits what this program writes)" : "";
+    error_set(err, SBX_ERROR_SYSTEM, "%s: %s%s", what, text, more);
     err->system_errno = error_number;
     return SBX_ERROR_SYSTEM;
 }

@@ -11,6 +11,7 @@
 #include "client/fetch.h"
 #include "client/files.h"
 #include "client/sandbox.h"
+#include "client/signal_guard.h"
 #include "util/text.h"
 #include "wire/limits.h"
 
@@ -148,18 +149,9 @@ static void download_failed(struct download *d, int error_number) {
 
 static bool download_take(struct fetch *f, const char *data, size_t len, uint64_t at) {
     struct download *d = f->ctx;
-    while (len > 0) {
-        ssize_t written = pwrite(d->fd, data, len, (off_t)at);
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) {
-            download_failed(d, errno);
-            return false;
-        }
-        data += written;
-        len -= (size_t)written;
-        at += (uint64_t)written;
-    }
-    return true;
+    if (signal_guard_write(d->fd, data, len, at)) return true;
+    download_failed(d, errno);
+    return false;
 }
 
 static bool download_restart(struct fetch *f) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/error.h"
+#include "client/signal_guard.h"
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/testing.h"
@@ -54,11 +55,7 @@ void local_spawn_signal(int pidfd, int signal_number) {
 static int config_file(const char *config, size_t len) {
     cleanup_fd int fd = lift(memfd_create("hfsandbox-config", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (fd < 0) return -1;
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pwrite(fd, config + done, len - done, (off_t)done);
-        if (n < 0 && errno != EINTR) return -1;
-        if (n > 0) done += (size_t)n;
-    }
+    if (!signal_guard_write(fd, config, len, 0)) return -1;
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return -1;
     return steal_fd(&fd);
 }

@@ -15,6 +15,7 @@
 #include "client/error.h"
 #include "client/json.h"
 #include "client/local_spawn.h"
+#include "client/signal_guard.h"
 #include "util/buf.h"
 #include "util/rmtree.h"
 #include "util/scope.h"
@@ -134,15 +135,6 @@ int record_open(int runtime, const char *id, sbx_error *err) {
     return -1;
 }
 
-static bool write_all(int fd, const char *data, size_t len) {
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno != EINTR) return false;
-        if (n > 0) data += n, len -= (size_t)n;
-    }
-    return true;
-}
-
 sbx_status record_write(int dir, const struct record *r, sbx_error *err) {
     static const char temporary[] = LOCAL_RECORD ".new";
     struct buf text = BUF_INIT(RECORD_MAX);
@@ -158,7 +150,7 @@ sbx_status record_write(int dir, const struct record *r, sbx_error *err) {
                (unsigned long long)r->start_time, (long long)r->created_at_ms);
     cleanup_fd int fd =
         text.failed ? -1 : openat(dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && fchmod(fd, 0600) == 0 && write_all(fd, text.data, text.len) &&
+    bool ok = fd >= 0 && fchmod(fd, 0600) == 0 && signal_guard_write(fd, text.data, text.len, 0) &&
               renameat(dir, temporary, dir, LOCAL_RECORD) == 0;
     int error = errno;
     if (text.data != NULL) explicit_bzero(text.data, text.len);

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "client/client.h"
-#include "client/sigpipe.h"
+#include "client/signal_guard.h"
 #include "client/transfer_step.h"
 #include "client/wakeup.h"
 #include "util/clock.h"
@@ -31,9 +31,9 @@ struct transport_pool {
 };
 
 static void share_close(CURLSH *share) {
-    sigpipe_turn_begin();
+    signal_guard_turn_begin();
     curl_share_cleanup(share);
-    sigpipe_turn_end();
+    signal_guard_turn_end();
 }
 
 static struct transport_pool *pool_new(void) {
@@ -376,14 +376,14 @@ struct transfer *transport_finished(struct transport *transport, struct transpor
 
 static void pump(struct transport *transport, curl_socket_t fd, int events) {
     int running;
-    struct sigpipe_guard guard;
+    struct signal_guard guard;
     bool guarded = transport->tls > 0;
-    if (guarded) sigpipe_block(&guard);
+    if (guarded) signal_guard_begin(&guard, SIGPIPE);
     transport->inside = true;
     curl_multi_socket_action(transport->multi, fd, events, &running);
     transport->inside = false;
     transfer_step_settle(transport);
-    if (guarded) sigpipe_restore(&guard);
+    if (guarded) signal_guard_end(&guard);
 }
 
 static bool curl_usable;

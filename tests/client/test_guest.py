@@ -1,6 +1,8 @@
 """The library as a guest in a program: what it must leave alone there (DESIGN 10 and 12)."""
 import functools
+import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -94,7 +96,7 @@ def changes(shim, **env):
 def test_no_signal_disposition_is_touched(shim):
     changed, as_before = changes(shim)
     assert as_before == "True"
-    if libcurl() < (8, 13):        # see core/client/sigpipe.h
+    if libcurl() < (8, 13):        # see core/client/signal_guard.h
         assert changed == "0"
 
 
@@ -210,3 +212,31 @@ for options in ({}, {"provider": "elsewhere"}):
 sbx.Client(provider="local").close()      # the caller's own word comes first
 """, env={"HFSANDBOX_PROVIDER": "elsewhere"})
     assert done.stdout.split("\n")[:2] == ["ERROR_INVALID True True", "ERROR_INVALID True False"]
+
+
+SMALL_FILES = """
+import os, resource, signal, sys, sbx
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+limit = int(sys.argv[1])
+with sbx.Client(runtime_dir=sys.argv[2]) as client:
+    with client.create() as box:
+        box.write("large", b"x" * 100000)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        for call in (lambda: box.download("large", sys.argv[2] + "/copy"), lambda: client.create().close(), lambda: client.create(detached=1).kill()):
+            try:
+                call()
+                print("OK")
+            except sbx.Error as error:
+                print(error.name, error.message)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 30, 300, 3000])
+def test_a_small_limit_of_file_sizes_is_an_error_and_no_signal(tmp_path, limit):
+    tmp_path.chmod(0o700)
+    download, create, detached = sbx.script(SMALL_FILES, limit, tmp_path).stdout.splitlines()
+    assert download.startswith("ERROR_SYSTEM") and "ulimit -f" in download
+    assert limit > 300 or (create.startswith("ERROR_SYSTEM") and "ulimit -f" in create)
+    assert limit < 3000 or create == detached == "OK"
+    assert os.listdir(tmp_path) == []
+    sbx.script(SMALL_FILES, limit, tmp_path, env={"SBX_TEST_OFF": "file-size-signal"}, status=-signal.SIGXFSZ)
