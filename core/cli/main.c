@@ -203,6 +203,7 @@ static int run(const struct command *command, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     if (!open_standard()) return EXITS_FAILED;
+    print_prepare();
     const char *name = argc > 1 ? argv[1] : NULL;
     if (!name) {
         print_error("what is to be done? hfsandbox --help shows the commands");

@@ -11,6 +11,8 @@
 #include "exits.h"
 #include "signals.h"
 
+#define ERROR_MAX 2048
+
 void *print_allocate(size_t size) {
     void *memory = calloc(1, size ? size : 1);
     if (!memory) {
@@ -66,8 +68,13 @@ size_t print_text(FILE *out, const char *text, size_t len) {
     return columns;
 }
 
+void print_prepare(void) {
+    static char line[4 * ERROR_MAX + 64]; /* of the longest one, had each byte to be shown as \xNN */
+    setvbuf(stderr, line, _IOFBF, sizeof line);
+}
+
 void print_error(const char *format, ...) {
-    char line[2048];
+    char line[ERROR_MAX];
     va_list arguments;
     va_start(arguments, format);
     int len = vsnprintf(line, sizeof line, format, arguments);

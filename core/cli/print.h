@@ -8,7 +8,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* One line "hfsandbox: ..." on standard error. */
+void print_prepare(void); /* once, first of all */
+
+/* One line "hfsandbox: ..." on standard error, by one write: lines of other programs do not mix with it. */
 void print_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Text with control bytes, bytes that are no UTF-8 and characters that reorder a line shown as \xNN. Returns

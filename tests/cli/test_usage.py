@@ -1,5 +1,6 @@
 """Help, versions and wrong usage: clear, on the right stream, with the right code."""
 import re
+import socket
 
 import pytest
 from command import User
@@ -68,6 +69,16 @@ def test_version(user):
 def test_wrong_usage_is_named_with_its_remedy(user, arguments, words):
     line = user.fails(*arguments)
     assert all(word in line for word in words), line
+
+
+def test_an_error_is_one_write(user):
+    """Each write to this socket is a message of its own."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with here, there:
+        assert user("list", "\x1b[31m" * 200 + "\u00e9 end", stderr=there).code == 125
+        there.close()
+        messages = list(iter(lambda: here.recv(1 << 16), b""))
+    assert len(messages) == 1 and messages[0].startswith(b"hfsandbox: '\\x1b[31m") and b"end" in messages[0] and messages[0].endswith(b"\n")
 
 
 def test_a_missing_agent_is_named(user):
