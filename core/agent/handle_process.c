@@ -25,6 +25,7 @@ struct request {
     struct timer timer;
     struct signal_tree *signal;
     bool was_running;
+    bool keep; /* the entry, and the output with it */
     bool answered;
     bool created; /* POST processes: the answer has cmd too */
 };
@@ -246,9 +247,8 @@ static void get_output(struct exchange *x) {
 
 static void put_killed(struct request *r, struct buf *json) {
     const struct process *p = r->waiter.process;
-    buf_printf(json,
-               "{\"id\":\"p-%llu\",\"ok\":true,\"killed\":%s,\"survivors\":", (unsigned long long)p->number,
-               r->was_running ? "true" : "false");
+    buf_printf(json, "{\"id\":\"p-%llu\",\"ok\":true,\"killed\":%s,\"signalled\":%zu,\"survivors\":",
+               (unsigned long long)p->number, r->was_running ? "true" : "false", p->kill.signalled);
     entry_pids(json, p->kill.survivors, p->kill.survivor_count);
     buf_putc(json, '}');
 }
@@ -262,7 +262,7 @@ static void delete_changed(struct process_waiter *w) {
     put_killed(r, &json);
     exchange_json(r->x, 200, &json);
     process_unwait(w);
-    if (p->state == PROCESS_ENDED) process_forget(p);
+    if (p->state == PROCESS_ENDED && !r->keep) process_forget(p);
 }
 
 static void delete_process(struct exchange *x) {
@@ -270,7 +270,8 @@ static void delete_process(struct exchange *x) {
     enum process_found found = process_find(x->param, &p);
     if (found == PROCESS_UNKNOWN) { /* a repeated request: it is gone, as was asked */
         struct buf json = BUF_INIT(KIB(4));
-        buf_printf(&json, "{\"id\":\"%.40s\",\"ok\":true,\"killed\":false,\"survivors\":[]}", x->param);
+        buf_printf(&json, "{\"id\":\"%.40s\",\"ok\":true,\"killed\":false,\"signalled\":0,\"survivors\":[]}",
+                   x->param);
         exchange_json(x, 200, &json);
         return;
     }
@@ -281,6 +282,7 @@ static void delete_process(struct exchange *x) {
     struct request *r = make_request(x);
     if (r == NULL) return;
     r->was_running = p->state == PROCESS_RUNNING && !p->deleted;
+    r->keep = http_query_bool(x->request, "keep", false);
     r->waiter.changed = delete_changed;
     p->deleted = true;
     process_kill(p);

@@ -188,7 +188,7 @@ static void signal_member(const struct seen *s) {
     }
     int sent =
         have_none ? kill(s->pid, op->signal) : (int)syscall(SYS_pidfd_send_signal, fd, op->signal, NULL, 0);
-    if (sent == 0 && op->passes == 1) op->signalled++;
+    if (sent == 0 && !was_signalled(op, s->pid)) op->signalled++;
 }
 
 /* A process that forks and exits all the time can be missed by a look; but each time it does, an orphan comes
@@ -236,8 +236,9 @@ static bool is_everything(const struct tree_op *op) {
 
 static void end_pass(void) {
     in_pass = false;
+    /* Beside the first command nobody else can have left anything. */
     for (struct tree_op *op = ops; op != NULL; op = op->next)
-        op->everything = op->passes > 0 && is_everything(op);
+        op->everything = op->passes > 0 && (highest == 1 || is_everything(op));
     reap_signal();
     int64_t now = loop_now();
     for (struct tree_op *op = ops; op != NULL;) {
@@ -328,7 +329,7 @@ void tree_start(struct tree_op *op) {
     if (op->active) return;
     op->active = true;
     op->passes = 0;
-    op->everything = highest == 1; /* the first command: nobody else can have left anything */
+    op->everything = false;
     op->signalled = 0;
     op->survivor_count = op->before_count = 0;
     op->deadline = loop_now() + TIMEOUT_TREE_KILL;

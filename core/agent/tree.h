@@ -35,9 +35,9 @@ struct tree_op {
 
     struct tree_op *next;
     bool active;
-    bool everything; /* nothing but its own was there at the last look */
-    bool stirred;    /* during the pass an orphan ended that was its, or may have been */
-    size_t signalled;
+    bool everything;  /* nothing but its own was there at the last look */
+    bool stirred;     /* during the pass an orphan ended that was its, or may have been */
+    size_t signalled; /* processes, each counted once */
     pid_t *survivors; /* of SIGKILL, sorted; the owner frees it */
     size_t survivor_count;
     size_t room;

@@ -285,3 +285,31 @@ def test_a_wait_is_not_held_up_by_another_reader():
 def test_control_a_wait_for_the_last_output():
     with Agent(off="drain-limit") as a:
         assert wait_beside_a_stuck_reader(a, 6000) >= 6
+
+
+LEAVES = "sleep 300 >/dev/null & setsid sleep 300 >/dev/null & echo left"
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_kill_counts_what_an_ended_command_left(before):
+    with LocalAgent() as a:
+        for _ in range(before):
+            run(a, "true")
+        left = run(a, LEAVES)
+        assert left.exit_code == 0 and len(descendants(a, ["sleep", "300"])) == 2
+        answer = a.request("DELETE", f"/v1/processes/{left.id}?keep=1").json()
+        assert answer == {"id": left.id, "ok": True, "killed": False, "signalled": 2, "survivors": []}
+        assert not descendants(a, ["sleep", "300"])
+        assert a.request("DELETE", f"/v1/processes/{left.id}?keep=1").json()["signalled"] == 0
+
+
+def test_what_is_killed_stays_if_asked_for():
+    with Agent() as a:
+        for query, listed in (("?keep=1", True), ("", False), ("?keep=0", False)):
+            process = a.start_process("echo said; exec sleep 300")["id"]
+            wait_until(lambda: a.output(process, "").stdout == b"said\n")
+            answer = a.request("DELETE", f"/v1/processes/{process}{query}").json()
+            assert answer["killed"] is True and answer["signalled"] == 1
+            assert (process in [p["id"] for p in a.get("/v1/processes").json()]) == listed
+            if listed:
+                assert a.output(process).stdout == b"said\n" and a.output(process).exit["signal"] == 9
