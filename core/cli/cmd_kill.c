@@ -26,62 +26,86 @@ static int kill_sandbox(struct session *s, const char *id, const struct options 
     return 0;
 }
 
-/* One process; the agent kills a tree again and again until none of it is left, and any other signal is sent
- * once. */
-static int signal_process(struct session *s, sbx_sandbox *sandbox, const char *id, const struct options *o,
-                          uint64_t *signalled) {
-    int number = o->signal ? o->signal : SIGKILL;
-    sbx_error err;
-    sbx_completion done;
-    sbx_call attach = session_call(s, 0, &attach);
-    if (session_wait(s, sbx_process_attach(NULL, sandbox, id, &attach, &err), &attach, &done, &err) !=
-        SBX_OK) {
-        return session_failed(&err);
-    }
-    sbx_process *process = done.process;
-    sbx_call call = session_call(s, 0, &call);
-    sbx_status started = number == SIGKILL && !o->leader
-                             ? sbx_process_kill(NULL, process, &call, &err)
-                             : sbx_process_signal(NULL, process, number, !o->leader, &call, &err);
-    int code = session_wait(s, started, &call, &done, &err) < 0 ? session_failed(&err) : 0;
-    if (!code) *signalled += done.number;
-    sbx_process_free(process);
-    return code;
+static bool is_kill(const struct options *o) {
+    return (!o->signal || o->signal == SIGKILL) && !o->leader;
 }
 
-/* A kill counts commands, with whatever they started; any other signal counts processes. */
-static const char *counted(const struct options *o) {
-    return (o->signal && o->signal != SIGKILL) || o->leader ? "signalled" : "killed";
+/* One command; the agent kills a tree again and again until none of it is left, and any other signal is sent
+ * once. */
+static sbx_status signal_process(struct session *s, sbx_sandbox *sandbox, const char *id,
+                                 const struct options *o, uint64_t *signalled, sbx_error *err) {
+    sbx_completion done;
+    sbx_call attach = session_call(s, 0, &attach);
+    sbx_status status =
+        session_wait(s, sbx_process_attach(NULL, sandbox, id, &attach, err), &attach, &done, err);
+    if (status != SBX_OK) return status;
+    sbx_process *process = done.process;
+    sbx_call call = session_call(s, 0, &call);
+    sbx_status started = is_kill(o) ? sbx_process_kill(NULL, process, &call, err)
+                                    : sbx_process_signal(NULL, process, o->signal ? o->signal : SIGKILL,
+                                                         !o->leader, &call, err);
+    status = session_wait(s, started, &call, &done, err);
+    if (status == SBX_OK) *signalled += done.number;
+    sbx_process_free(process);
+    return status;
+}
+
+static sbx_process_list *list(struct session *s, sbx_sandbox *sandbox, int *code) {
+    sbx_error err;
+    sbx_completion done;
+    sbx_call call = session_call(s, 0, &call);
+    if (session_wait(s, sbx_process_list_all(NULL, sandbox, &call, &err), &call, &done, &err) == SBX_OK)
+        return done.processes;
+    *code = session_failed(&err);
+    return NULL;
+}
+
+static bool has_ended(const sbx_process_list *processes, const char *id) {
+    for (size_t i = 0; i < sbx_process_list_count(processes); i++) {
+        const sbx_process_info *process = sbx_process_list_get(processes, i);
+        if (strcmp(process->id, id) == 0) return !process->running;
+    }
+    return false;
 }
 
 static int kill_process(struct session *s, sbx_sandbox *sandbox, const struct options *o) {
+    const char *id = o->operands[1];
+    sbx_error err;
+    int code = 0;
     uint64_t signalled = 0;
-    int code = signal_process(s, sandbox, o->operands[1], o, &signalled);
-    if (code) return code;
+    sbx_process_list *before = list(s, sandbox, &code);
+    if (!before) return code;
+    bool ended = has_ended(before, id);
+    sbx_process_list_free(before);
+    if (signal_process(s, sandbox, id, o, &signalled, &err) != SBX_OK) return session_failed(&err);
     if (!signalled) {
-        print_error("%s had ended already", o->operands[1]);
+        print_error("%s had ended already, and nothing that it started is left", id);
         return EXITS_FAILED;
     }
-    print_result(o, o->operands[1], counted(o), signalled);
+    if (ended) {
+        print_error("%s had ended already; %llu process%s that it had left behind %s killed", id,
+                    (unsigned long long)signalled, signalled == 1 ? "" : "es",
+                    signalled == 1 ? "was" : "were");
+    }
+    print_result(o, id, is_kill(o) ? "killed" : "signalled", signalled);
     return 0;
 }
 
+/* A kill is also for what ended commands have left behind. */
 static int kill_processes(struct session *s, sbx_sandbox *sandbox, const struct options *o) {
-    sbx_error err;
-    sbx_completion done;
-    sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_process_list_all(NULL, sandbox, &call, &err), &call, &done, &err) != SBX_OK)
-        return session_failed(&err);
-    uint64_t signalled = 0;
     int code = 0;
-    for (size_t i = 0; i < sbx_process_list_count(done.processes); i++) {
-        const sbx_process_info *process = sbx_process_list_get(done.processes, i);
-        if (!process->running) continue;
-        int one = signal_process(s, sandbox, process->id, o, &signalled);
-        if (one) code = one;
+    uint64_t signalled = 0;
+    sbx_process_list *all = list(s, sandbox, &code);
+    for (size_t i = 0; i < sbx_process_list_count(all); i++) {
+        sbx_error err;
+        const sbx_process_info *process = sbx_process_list_get(all, i);
+        if (!process->running && !is_kill(o)) continue;
+        sbx_status status = signal_process(s, sandbox, process->id, o, &signalled, &err);
+        bool gone = status == SBX_ERROR_NOT_FOUND || status == SBX_ERROR_CONFLICT; /* it ended meanwhile */
+        if (status != SBX_OK && !gone) code = session_failed(&err);
     }
-    session_release(&done);
-    if (!code) print_result(o, o->operands[0], counted(o), signalled);
+    sbx_process_list_free(all);
+    if (!code) print_result(o, o->operands[0], is_kill(o) ? "killed" : "signalled", signalled);
     return code;
 }
 

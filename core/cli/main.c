@@ -83,11 +83,13 @@ static const struct command {
      cmd_kill,
      "[ID [PROCESS]] [OPTIONS]",
      "end a sandbox, or a command in it",
-     "A command that is killed is forgotten, with its output; with --signal it stays listed.\n\n"
+     "What was killed stays listed, and its output readable. A command that had ended already is killed in "
+     "what it left behind;\nwhen that is nothing, it is an error.\n\n"
      "  hfsandbox kill \"$ID\"                       # the sandbox with all that is in it\n"
      "  hfsandbox kill \"$ID\" p-1                   # a command and all that it started\n"
      "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"
-     "  hfsandbox kill \"$ID\" --all                 # every command of the sandbox\n"
+     "  hfsandbox kill \"$ID\" --all                 # every command of the sandbox, and what ended ones "
+     "left\n"
      "  hfsandbox kill --all                       # every sandbox of yours\n"},
     {{"cp", OPTIONS_COPY, 2, 2, false},
      cmd_copy,

@@ -72,7 +72,7 @@ static void killed(struct op *op, struct request_reply *reply, void *ctx) {
     (void)ctx;
     if (reply->head->status != 404) {
         struct json *value = json_parse(reply->body->data, reply->body->len);
-        op->out.number = json_bool(value, "killed", false);
+        op->out.number = json_uint(value, "signalled", json_bool(value, "killed", false));
         json_free(value);
     }
     op_done(op, SBX_OK);
@@ -94,7 +94,7 @@ sbx_status sbx_process_kill(uint64_t *out, sbx_process *process, const sbx_call 
     op->ctx = process;
     op->end = process_unheld;
     struct buf target = BUF_INIT(256);
-    target_of(&target, process, "");
+    target_of(&target, process, "?keep=1");
     if (target.failed) {
         op_fail_memory(op);
     } else {

@@ -175,7 +175,7 @@ sbx.wait_until(lambda: not [p for p in box.processes() if p["running"] and b"100
 left = [p for p in box.processes() if p["running"] and b"1000.8" in p["command"]]
 assert len(left) == 1
 with box.attach(left[0]["id"].decode()) as process:
-    assert process.kill() == 1
+    assert process.kill() >= 1
     assert process.kill() == 0
 """)
 

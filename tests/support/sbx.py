@@ -487,9 +487,9 @@ class Process(Handle):
         return count.value
 
     def kill(self):
-        was_running = c_uint64()
-        check("process_kill", byref(was_running), self.handle, None)
-        return was_running.value
+        count = c_uint64()
+        check("process_kill", byref(count), self.handle, None)
+        return count.value
 
     def wait(self, timeout_ms=0):
         event = Event()

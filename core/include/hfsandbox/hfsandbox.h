@@ -394,8 +394,9 @@ SBX_API sbx_status sbx_process_write(sbx_process *process, const void *data, siz
 SBX_API sbx_status sbx_process_signal(uint64_t *out, sbx_process *process, int signal, int whole_tree, const sbx_call *call,
                                       sbx_error *err);
 
-/* [any] Kills the whole tree with SIGKILL, and returns when it has ended; the command and its output are forgotten (sbx_process_signal keeps
-   them). `out` (may be NULL) gets 1 when it was running, 0 when it had ended already. */
+/* [any] Kills the whole tree with SIGKILL, and returns when it has ended; the command stays listed with its output. `out` (may be NULL) gets how many
+   processes were killed, those included that a command which had ended already has left behind: 0 when there was none. (The Hub's own
+   agent forgets the command, and at best tells 1 or 0, whether it was running.) */
 SBX_API sbx_status sbx_process_kill(uint64_t *out, sbx_process *process, const sbx_call *call, sbx_error *err);
 
 /* [any] Waits for the end without reading output: SBX_OK and the exit in *out, whose data is NULL. Default deadline: none. A foreground command that
