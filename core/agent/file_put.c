@@ -101,12 +101,13 @@ static bool open_in_place(struct file_put *p, const struct stat *st, bool there,
     return S_ISREG(now.st_mode) || file_op_fail_as(e, WIRE_NOT_REGULAR);
 }
 
-static bool open_whole(struct file_put *p, struct file_error *e) {
+static bool open_whole(struct file_put *p, bool there, struct file_error *e) {
     if (testing_off("files-atomic")) {
         p->in_place = true;
         p->fd = openat(p->directory, p->name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     } else {
         p->fd = open_temporary(p);
+        if (p->fd < 0 && there && errno == ENOENT) errno = EPERM; /* in /proc nothing can be made */
     }
     return p->fd >= 0 || file_op_fail(e, errno);
 }
@@ -133,7 +134,9 @@ bool file_put_open(struct file_put *p, const struct file_path *path, struct file
     lock(p);
     bool there;
     bool ok = check_target(p, &st, &there, e);
-    if (ok) ok = (p->in_place ? open_in_place(p, &st, there, e) : open_whole(p, e)) && set_space_aside(p, e);
+    if (ok)
+        ok = (p->in_place ? open_in_place(p, &st, there, e) : open_whole(p, there, e)) &&
+             set_space_aside(p, e);
     if (!p->at_once) file_put_unlock(p);
     return ok;
 }

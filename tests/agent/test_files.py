@@ -102,6 +102,12 @@ def test_what_the_system_refuses_is_no_fault_of_the_agent(files):
     assert "Input/output error" in error(files.read("/proc/self/mem"), 400, "system")
 
 
+def test_a_file_that_is_there_is_not_called_missing(files):
+    """A whole file is put in place of the old one, and in /proc none can be made."""
+    assert "not permitted" in error(files.write("/proc/self/mem", b"x"), 400, "denied")
+    error(files.write("/proc/self/no-such-file", b"x"), 404, "not_found")
+
+
 def test_no_descriptor_left_is_busy(tmp_path):
     (tmp_path / "f").write_text("text")
     with Agent() as a, a.connect() as c:
