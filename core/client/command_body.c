@@ -24,8 +24,8 @@ static sbx_status check(const sbx_command *command, bool running, const char *fu
         const char *equals = strchr(command->env[i], '=');
         if (equals != NULL && equals != command->env[i]) continue;
         /* Not what it says: values are often secrets. */
-        return error_set(err, SBX_ERROR_INVALID,
-                         "%s: command.env[%zu] has no name before its '=': write NAME=value", function, i);
+        return error_set(err, SBX_ERROR_INVALID, "%s: command.env[%zu] has no %s: write NAME=value", function,
+                         i, equals == NULL ? "'='" : "name before its '='");
     }
     if (command->timeout_ms < 0) {
         return error_set(err, SBX_ERROR_INVALID,

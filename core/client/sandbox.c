@@ -139,8 +139,8 @@ static sbx_status check_options(const sbx_sandbox_options *options, const char *
         const char *equals = strchr(options->env[i], '=');
         if (equals != NULL && equals != options->env[i]) continue;
         /* Not what it says: values are often secrets. */
-        return error_set(err, SBX_ERROR_INVALID, "%s: env[%zu] has no name before its '=': write NAME=value",
-                         name, i);
+        return error_set(err, SBX_ERROR_INVALID, "%s: env[%zu] has no %s: write NAME=value", name, i,
+                         equals == NULL ? "'='" : "name before its '='");
     }
     return SBX_OK;
 }

@@ -220,6 +220,7 @@ for command in ({}, {"shell": "x", "argv": ["x"]}, {"argv": []}, {"shell": "x", 
         sbx.make("run", box.handle, ctypes.byref(sbx.Command(**command)), None)
     except sbx.Error as error:
         assert error.name == "ERROR_INVALID" and error.message.startswith("sbx_run: ") and "command." in error.message, error
+        assert ("env[0] has no '='" in error.message) == (command.get("env") == ["novalue"]), error
     else:
         assert False, command
 err = sbx.CError()
