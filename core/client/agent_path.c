@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,11 +43,17 @@ static bool own_directory(struct buf *b) {
     return ok;
 }
 
+/* Who names the agent; NULL: nobody, it is looked for. */
+static const char *origin_of(const char *option) {
+    const char *variable = getenv("HFSANDBOX_AGENT");
+    if (option != NULL) return "the option agent_path";
+    return variable != NULL && *variable != '\0' ? "HFSANDBOX_AGENT" : NULL;
+}
+
 sbx_status agent_path_find(char **out, const char *option, sbx_error *err) {
     *out = NULL;
-    if (option != NULL) return take(out, option, "the option agent_path", err);
-    const char *variable = getenv("HFSANDBOX_AGENT");
-    if (variable != NULL && *variable != '\0') return take(out, variable, "HFSANDBOX_AGENT", err);
+    const char *origin = origin_of(option);
+    if (origin != NULL) return take(out, option != NULL ? option : getenv("HFSANDBOX_AGENT"), origin, err);
 
     static const char *const beside[] = {"/" NAME, "/../bin/" NAME, "/../libexec/hfsandbox/" NAME};
     struct buf directory = BUF_INIT(4096), path = BUF_INIT(8192), tried = BUF_INIT(480);
@@ -76,4 +83,13 @@ sbx_status agent_path_find(char **out, const char *option, sbx_error *err) {
     buf_free(&path);
     buf_free(&tried);
     return status;
+}
+
+void agent_path_say(char *out, size_t size, const char *option) {
+    char *path = NULL;
+    const char *origin = origin_of(option);
+    agent_path_find(&path, option, NULL);
+    snprintf(out, size, "the agent %s%s%s%s", path != NULL ? path : "", origin != NULL ? " (named by " : "",
+             origin != NULL ? origin : "", origin != NULL ? ")" : "");
+    free(path);
 }

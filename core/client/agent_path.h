@@ -9,4 +9,7 @@
    installation. */
 sbx_status agent_path_find(char **out, const char *option, sbx_error *err);
 
+/* "the agent /path (named by HFSANDBOX_AGENT)", for errors. */
+void agent_path_say(char *out, size_t size, const char *option);
+
 #endif

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/agent_path.h"
 #include "client/endpoint.h"
 #include "client/json.h"
 #include "client/log.h"
@@ -321,8 +322,11 @@ void machine_confirmed(struct machine *m, int how) {
     char what[64];
     describe(how, what, sizeof what);
     m->ended = m->cleaning = true;
-    if (m->creating != NULL && m->failure.code == SBX_OK)
-        error_set(&m->failure, SBX_ERROR_AGENT, "the sandbox's agent %s before it was ready", what);
+    if (m->creating != NULL && m->failure.code == SBX_OK) {
+        char agent[400];
+        agent_path_say(agent, sizeof agent, m->client->agent_path);
+        error_set(&m->failure, SBX_ERROR_AGENT, "%s %s before it was ready", agent, what);
+    }
     if (m->sandbox != NULL) {
         m->sandbox->endpoint.control_fd = -1;
         if (m->kills != NULL)
