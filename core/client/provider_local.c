@@ -13,6 +13,7 @@
 #include "client/local_config.h"
 #include "client/local_end.h"
 #include "client/local_list.h"
+#include "client/log.h"
 #include "client/machine.h"
 #include "client/record.h"
 #include "client/request.h"
@@ -25,6 +26,11 @@
 
 static sbx_status client_new(struct sbx_client *client, sbx_error *err) {
     machine_orphan(-1);
+    const char *why_not = record_runtime_ignored(client->runtime_dir);
+    if (why_not != NULL) {
+        log_event(client, SBX_LOG_WARNING, "runtime_dir.ignored", "variable", "XDG_RUNTIME_DIR", "reason",
+                  why_not, NULL);
+    }
     client->provider_data = calloc(1, sizeof(struct machines));
     return client->provider_data != NULL ? SBX_OK : error_memory(err);
 }

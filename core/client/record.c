@@ -77,15 +77,29 @@ static int open_private(const char *path, sbx_error *err) {
 }
 
 /* $XDG_RUNTIME_DIR counts only when it is this user's: after su or sudo it may be somebody else's. */
-static const char *xdg_directory(void) {
+static const char *xdg_directory(const char **why_not) {
     const char *xdg = getenv("XDG_RUNTIME_DIR");
     struct stat st;
-    if (xdg == NULL || xdg[0] != '/' || stat(xdg, &st) != 0) return NULL;
-    return S_ISDIR(st.st_mode) && st.st_uid == geteuid() ? xdg : NULL;
+    *why_not = NULL;
+    if (xdg == NULL || xdg[0] == '\0') return NULL;
+    if (xdg[0] != '/')
+        *why_not = "it is no absolute path";
+    else if (stat(xdg, &st) != 0 || !S_ISDIR(st.st_mode))
+        *why_not = "there is no such directory";
+    else if (st.st_uid != geteuid())
+        *why_not = "it is another user's";
+    return *why_not == NULL ? xdg : NULL;
+}
+
+const char *record_runtime_ignored(const char *option) {
+    const char *why_not = NULL;
+    if (option == NULL) xdg_directory(&why_not);
+    return why_not;
 }
 
 int record_runtime(char **path, const char *option, sbx_error *err) {
     char *text = NULL;
+    const char *why_not, *xdg = xdg_directory(&why_not);
     int written;
     if (option != NULL) {
         /* Absolute, because the agent gets it too; realpath needs it to exist. */
@@ -95,8 +109,8 @@ int record_runtime(char **path, const char *option, sbx_error *err) {
         }
         text = realpath(option, NULL);
         written = text != NULL ? 0 : -1;
-    } else if (xdg_directory() != NULL) {
-        written = asprintf(&text, "%s/hfsandbox", xdg_directory());
+    } else if (xdg != NULL) {
+        written = asprintf(&text, "%s/hfsandbox", xdg);
     } else {
         written = asprintf(&text, "/tmp/hfsandbox-%u", (unsigned)geteuid());
     }

@@ -29,6 +29,8 @@ bool record_id_ok(const char *id); /* the form alone; ids come from outside and 
    (root: 0711) where it is missing. One that another user owns or may enter is refused. *path is the caller's
    (absolute), the descriptor too; -1 with *err. */
 int record_runtime(char **path, const char *option, sbx_error *err);
+const char *record_runtime_ignored(const char *option); /* why $XDG_RUNTIME_DIR is not taken; NULL: it is not
+                                                           set, or taken, or need not be */
 
 /* The directory of one sandbox. NOT_FOUND when there is none. */
 int record_open(int runtime, const char *id, sbx_error *err);

@@ -202,6 +202,7 @@ typedef struct sbx_log_field {
      sandbox.created           id, provider: INFO
      sandbox.ended             id, provider ("" of one connected to by its address): INFO
      process.kill_unconfirmed  sandbox: WARNING; a command that was to be killed may still run
+     runtime_dir.ignored       variable, reason: WARNING; detached sandboxes are looked for, and made, below /tmp instead
      file.written_in_place     id: WARNING; the agent there cannot replace a file whole */
 typedef void sbx_log_hook(void *user, sbx_log_level level, const char *event, const sbx_log_field *fields, size_t count);
 
