@@ -75,7 +75,10 @@ static void print_files(const struct options *o, const sbx_file_list *list, cons
 int cmd_files_list(struct session *s, const struct options *o) {
     struct remote place;
     if (!remote_parse(&place, o->operands[0])) {
-        print_error("'%s' names no sandbox: write ID:path, for example ID:. or ID:/tmp", o->operands[0]);
+        const char *id = strchr(o->operands[0], '/') ? "ID" : o->operands[0];
+        print_error(
+            "'%s' is not written ID:path: behind the id of a sandbox a colon is needed, as in %s: or %s:/tmp",
+            o->operands[0], id, id);
         return EXITS_FAILED;
     }
     int code = EXITS_FAILED;

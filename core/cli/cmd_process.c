@@ -236,11 +236,14 @@ int cmd_process_logs(struct session *s, const struct options *o) {
     return code;
 }
 
+static const sbx_event still_running;
+
 static void print_exit(const char *id, const sbx_event *exit) {
     struct print_json json = {0};
     print_json_begin(&json, '{');
     print_json_member_text(&json, "id", id);
-    print_json_member_code(&json, "exit_code", !exit->signal, exit->exit_code);
+    print_json_member_bool(&json, "running", exit == &still_running);
+    print_json_member_code(&json, "exit_code", exit != &still_running && !exit->signal, exit->exit_code);
     print_json_member_code(&json, "signal", exit->signal, exit->signal);
     print_json_member_bool(&json, "timed_out", exit->timed_out);
     print_json_member_number(&json, "duration_ms", exit->duration_ms);
@@ -260,8 +263,11 @@ int cmd_process_wait(struct session *s, const struct options *o) {
         sbx_call call = session_call(s, o->timeout_ms ? o->timeout_ms : SBX_NO_TIMEOUT, &call);
         sbx_status status = session_wait(s, sbx_process_wait(NULL, process, &call, &err), &call, &done, &err);
         if (status == SBX_ERROR_TIMEOUT && o->timeout_ms) {
-            print_error("%s still runs after %lld ms", o->operands[1], (long long)o->timeout_ms);
-            code = EXITS_TIMEOUT;
+            print_error("%s still runs: it was waited for no longer than %lld ms", o->operands[1],
+                        (long long)o->timeout_ms);
+            if (o->json) print_exit(sbx_process_id(process), &still_running);
+            code = print_end();
+            if (!code) code = EXITS_TIMEOUT;
         } else if (status != SBX_OK) {
             code = session_failed(&err);
         } else {

@@ -17,7 +17,7 @@ static const struct command {
     cmd_function *function;
     const char *synopsis, *summary, *more;
 } COMMANDS[] = {
-    {{"run", RUNS | OPTIONS_SANDBOX, 0, 0, true},
+    {{"run", RUNS | OPTIONS_SANDBOX, 0, 0, true, {NULL}},
      cmd_run,
      "[OPTIONS] -- COMMAND [ARGUMENT...]",
      "run one command in a fresh sandbox",
@@ -29,19 +29,19 @@ static const struct command {
      "  hfsandbox run -c 'echo \"$1, from $(hostname)\"' -- hello\n"
      "  tar c src | hfsandbox run --timeout 1m --memory 512M -- tar tv\n"
      "  hfsandbox run --bind ~/data:/data --network host -- sh /data/job.sh\n"},
-    {{"create", OPTIONS_SANDBOX | OPTIONS_DETACHED | OPTIONS_DEFAULTS | OPTIONS_JSON, 0, 0, false},
+    {{"create", OPTIONS_SANDBOX | OPTIONS_DETACHED | OPTIONS_DEFAULTS | OPTIONS_JSON, 0, 0, false, {NULL}},
      cmd_create,
      "[OPTIONS]",
      "make a sandbox that stays, print its id",
      "It ends by hfsandbox kill, or by itself when nothing has used it for the idle timeout.\n\n"
      "  ID=$(hfsandbox create)\n"
      "  ID=$(hfsandbox create --idle-timeout 2h -e MODE=test -w /tmp)\n"},
-    {{"list", OPTIONS_JSON, 0, 0, false},
+    {{"list", OPTIONS_JSON, 0, 0, false, {NULL}},
      cmd_sandboxes_list,
-     "",
+     "[OPTIONS]",
      "list your sandboxes",
      "  hfsandbox list\n  hfsandbox list --json | jq -r '.[].id'\n"},
-    {{"exec", RUNS, 1, 1, true},
+    {{"exec", RUNS, 1, 1, true, {"the id of a sandbox"}},
      cmd_process_exec,
      "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
      "run a command in a sandbox",
@@ -51,19 +51,19 @@ static const struct command {
      "  hfsandbox exec \"$ID\" -- make test\n"
      "  hfsandbox exec \"$ID\" -c 'cd src && ls | wc -l'\n"
      "  hfsandbox exec \"$ID\" -- cat result.bin > result.bin\n"},
-    {{"spawn", OPTIONS_COMMAND | OPTIONS_BACKGROUND | OPTIONS_JSON, 1, 1, true},
+    {{"spawn", OPTIONS_COMMAND | OPTIONS_BACKGROUND | OPTIONS_JSON, 1, 1, true, {"the id of a sandbox"}},
      cmd_process_spawn,
      "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
      "start a command in the background, print its id",
      "  P=$(hfsandbox spawn \"$ID\" -- python3 -m http.server)\n"
      "  hfsandbox logs \"$ID\" \"$P\" -f\n"
      "  hfsandbox kill \"$ID\" \"$P\"\n"},
-    {{"ps", OPTIONS_JSON, 1, 1, false},
+    {{"ps", OPTIONS_JSON, 1, 1, false, {"the id of a sandbox"}},
      cmd_process_list,
-     "ID",
+     "ID [OPTIONS]",
      "list the commands of a sandbox, running and recently ended",
      "  hfsandbox ps \"$ID\"\n"},
-    {{"logs", OPTIONS_LOGS, 2, 2, false},
+    {{"logs", OPTIONS_LOGS, 2, 2, false, {"the id of a sandbox", "the id of a command"}},
      cmd_process_logs,
      "ID PROCESS [OPTIONS]",
      "print the output of a command",
@@ -73,27 +73,28 @@ static const struct command {
      "  hfsandbox logs \"$ID\" p-1 -f\n"
      "  hfsandbox logs \"$ID\" p-1 --stdout 4096     # from a byte on, for example where the last look "
      "ended\n"},
-    {{"wait", OPTIONS_WAIT | OPTIONS_JSON, 2, 2, false},
+    {{"wait", OPTIONS_WAIT | OPTIONS_JSON, 2, 2, false, {"the id of a sandbox", "the id of a command"}},
      cmd_process_wait,
      "ID PROCESS [OPTIONS]",
      "wait for a command's end, exit with its exit code",
      "  hfsandbox wait \"$ID\" p-1; echo $?\n"
-     "  hfsandbox wait \"$ID\" p-1 --timeout 30      # 124 when it still runs then\n"},
-    {{"kill", OPTIONS_KILL | OPTIONS_JSON, 0, 2, false},
+     "  hfsandbox wait \"$ID\" p-1 --timeout 30      # gives up then\n"},
+    {{"kill", OPTIONS_KILL | OPTIONS_JSON, 0, 2, false, {NULL}},
      cmd_kill,
      "[ID [PROCESS]] [OPTIONS]",
      "end a sandbox, or a command in it",
-     "What was killed stays listed, and its output readable. A command that had ended already is killed in "
-     "what it left behind;\nwhen that is nothing, it is an error.\n\n"
+     "A command that was killed stays listed, with its output. Of one that had ended already, what it left "
+     "behind "
+     "is killed; when\nthat is nothing, it is an error.\n\n"
      "  hfsandbox kill \"$ID\"                       # the sandbox with all that is in it\n"
      "  hfsandbox kill \"$ID\" p-1                   # a command and all that it started\n"
      "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"
      "  hfsandbox kill \"$ID\" --all                 # every command of the sandbox, and what ended ones "
      "left\n"
      "  hfsandbox kill --all                       # every sandbox of yours\n"},
-    {{"cp", OPTIONS_COPY, 2, 2, false},
+    {{"cp", OPTIONS_COPY, 2, 2, false, {"the source", "the destination"}},
      cmd_copy,
-     "[-r] SOURCE DESTINATION",
+     "SOURCE DESTINATION [OPTIONS]",
      "copy files into or out of a sandbox",
      "One side is in a sandbox, written ID:path; - is standard input or output. Relative paths begin at the "
      "sandbox's working\n"
@@ -103,17 +104,17 @@ static const struct command {
      "  hfsandbox cp -r src \"$ID\":/tmp/\n"
      "  hfsandbox cp \"$ID\":result.json .\n"
      "  hfsandbox cp \"$ID\":result.json - | jq .\n"},
-    {{"ls", OPTIONS_JSON, 1, 1, false},
+    {{"ls", OPTIONS_JSON, 1, 1, false, {"ID:path"}},
      cmd_files_list,
-     "ID:PATH",
+     "ID:[PATH] [OPTIONS]",
      "list files of a sandbox",
      "  hfsandbox ls \"$ID\":\n  hfsandbox ls \"$ID\":/tmp --json\n"},
-    {{"info", OPTIONS_JSON, 1, 1, false},
+    {{"info", OPTIONS_JSON, 1, 1, false, {"the id of a sandbox"}},
      cmd_sandboxes_info,
-     "ID",
+     "ID [OPTIONS]",
      "show a sandbox: isolation that holds, limits, use",
      "  hfsandbox info \"$ID\"\n  hfsandbox info \"$ID\" --json | jq .isolation.steps\n"},
-    {{"reap", OPTIONS_REAP | OPTIONS_JSON, 0, 0, false},
+    {{"reap", OPTIONS_REAP | OPTIONS_JSON, 0, 0, false, {NULL}},
      cmd_sandboxes_reap,
      "[OPTIONS]",
      "clean up what ended sandboxes left",
@@ -122,13 +123,42 @@ static const struct command {
 };
 #define COUNT (sizeof COMMANDS / sizeof *COMMANDS)
 
+#define FAILED                                                                                               \
+    "  125                hfsandbox itself failed, or was used wrongly; one line on standard error says "    \
+    "why\n"
+#define NO_START  "  126, 127           the command cannot be executed; there is no such command\n"
+#define SIGNALLED "  128 + N            signal N ended it (130 after Ctrl-C)\n"
+
 static const char EXIT_CODES[] =
     "Exit codes:\n"
     "  of the command     its own, for run, exec and wait\n"
-    "  124                it ran longer than --timeout\n"
-    "  125                hfsandbox itself failed, or was used wrongly; one line on standard error says why\n"
-    "  126, 127           the command cannot be executed; there is no such command\n"
-    "  128 + N            signal N ended it (130 after Ctrl-C)\n";
+    "  124                it ran longer than --timeout, and was killed with all that it started\n" FAILED
+        NO_START SIGNALLED;
+
+static const char WAIT_CODES[] =
+    "Exit codes:\n"
+    "  of the command     its own\n"
+    "  124                with --timeout: it still runs; or it was killed by a timeout of its own. Standard "
+    "error "
+    "says which,\n"
+    "                     and --json: \"running\" is true in the first case, \"timed_out\" in the "
+    "second\n" FAILED "  128 + N            signal N ended it\n";
+
+static const char SPAWN_CODES[] =
+    "Exit codes:\n"
+    "  0                  the command runs; hfsandbox wait gives its own exit code\n" FAILED NO_START;
+
+static const char OTHER_CODES[] = "Exit codes:\n  0                  it was done\n" FAILED;
+
+static const char ENVIRONMENT[] =
+    "Environment:\n"
+    "  HFSANDBOX_PROVIDER  where sandboxes are, unless --provider says; local when neither does\n"
+    "  HFSANDBOX_AGENT     the agent to use instead of the one beside the library or in its libexec "
+    "directory\n"
+    "  XDG_RUNTIME_DIR     where records and sockets of sandboxes that stay are; when it is not set or "
+    "cannot be\n"
+    "                      used, a private directory below /tmp\n"
+    "  TMPDIR              where hfsandbox cp - ID:path keeps its input for the moment\n";
 
 static int help(void) {
     puts("Usage: hfsandbox COMMAND ...\n\nRuns code in an isolated sandbox on this computer.\n\nCommands:");
@@ -140,7 +170,7 @@ static int help(void) {
          "  hfsandbox cp script.py \"$ID\":\n"
          "  hfsandbox exec \"$ID\" -- python3 script.py\n"
          "  hfsandbox kill \"$ID\"\n");
-    fputs(EXIT_CODES, stdout);
+    printf("%s\n%s", EXIT_CODES, ENVIRONMENT);
     puts("\nhfsandbox COMMAND --help shows a command's options and examples; hfsandbox --version the "
          "version.");
     return print_end();
@@ -151,7 +181,11 @@ static int help_command(const struct command *command) {
            command->summary[0] - 'a' + 'A', command->summary + 1);
     printf("%s%s\nOptions:\n", command->more[0] == ' ' ? "\n" : "", command->more);
     options_help(command->shape.groups);
-    if (command->shape.with_rest || command->shape.groups & OPTIONS_WAIT) printf("\n%s", EXIT_CODES);
+    unsigned groups = command->shape.groups;
+    printf("\n%s", groups & OPTIONS_ATTACHED     ? EXIT_CODES
+                   : groups & OPTIONS_BACKGROUND ? SPAWN_CODES
+                   : groups & OPTIONS_WAIT       ? WAIT_CODES
+                                                 : OTHER_CODES);
     return print_end();
 }
 
@@ -194,7 +228,8 @@ static int run(const struct command *command, int argc, char **argv) {
     } else if (good && !signals_install()) {
         print_error("cannot install signal handlers");
     } else if (good) {
-        if (session_open(&session, options.provider)) code = command->function(&session, &options);
+        if (session_open(&session, options.provider, options.verbose))
+            code = command->function(&session, &options);
         session_close(&session);
         fflush(stdout);
         signals_end();

@@ -64,6 +64,7 @@ static const struct option {
     {OPTIONS_JSON, 0, "json", NULL, FLAG, FIELD(json), "print JSON"},
     {~0u, 0, "provider", "NAME", TEXT, FIELD(provider),
      "where the sandbox is (default: $HFSANDBOX_PROVIDER, else local)"},
+    {~0u, 'v', "verbose", NULL, FLAG, FIELD(verbose), "tell on standard error what the library does"},
     {~0u, 'h', "help", NULL, FLAG, FIELD(help), "this text"},
 };
 #define COUNT (sizeof OPTIONS / sizeof *OPTIONS)
@@ -110,8 +111,9 @@ static bool add_env(struct options *o, const char *value) {
     size_t name = strcspn(value, "=");
     char *entry;
     if (!name) {
-        print_error(
-            "--env: the name is missing before the '='; write NAME=VALUE"); /* the value may be a secret */
+        /* Not what was given: the value may be a secret. */
+        print_error(*value ? "--env: the name is missing before the '='; write NAME=VALUE"
+                           : "--env: the name is missing; write NAME=VALUE, or NAME to copy it from here");
         return false;
     }
     if (value[name]) {
@@ -202,7 +204,7 @@ static bool take(struct options *o, const struct option *option, const char *val
         break;
     case SIZE:
         form = "a size like 65536, 512M or 2G";
-        good = values_size((uint64_t *)(void *)field, value) && *(uint64_t *)(void *)field > 0;
+        good = values_size((uint64_t *)(void *)field, value);
         break;
     case NUMBER:
         form = "a number";
@@ -290,7 +292,8 @@ bool options_parse(struct options *out, const struct options_shape *shape, int a
         out->operands[out->operand_count++] = *next;
     }
     if (out->operand_count < shape->least) {
-        print_error("something is missing: see hfsandbox %s --help", shape->command);
+        print_error("%s is missing: see hfsandbox %s --help", shape->operands[out->operand_count],
+                    shape->command);
         return false;
     }
     out->rest = (const char *const *)next;

@@ -26,7 +26,7 @@ enum {
 
 struct options {
     /* What was given; 0, NULL, false = not given. */
-    bool help, json, no_stdin, follow, all, leader, recursive;
+    bool help, json, verbose, no_stdin, follow, all, leader, recursive;
     char **env; /* NULL-terminated; each allocated */
     size_t env_count;
     const char *cwd, *shell, *tag, *provider, *isolation, *network;
@@ -50,6 +50,7 @@ struct options_shape {
     unsigned groups;
     size_t least, most;
     bool with_rest;
+    const char *operands[2]; /* what they are, for errors */
 };
 bool options_parse(struct options *out, const struct options_shape *shape, int argc, char **argv);
 void options_free(struct options *options);

@@ -81,10 +81,12 @@ void print_error(const char *format, ...) {
     va_end(arguments);
     if (len < 0) return;
     size_t used = (size_t)len < sizeof line ? (size_t)len : sizeof line - 1;
+    flockfile(stderr); /* the library's threads have something to say too */
     fputs("hfsandbox: ", stderr);
     print_text(stderr, line, used);
     fputc('\n', stderr);
     fflush(stderr);
+    funlockfile(stderr);
 }
 
 bool print_bytes(int fd, const void *data, size_t len) {

@@ -52,8 +52,7 @@ int pump_exit_code(const sbx_event *exit) {
                     exit->survivors);
     }
     if (exit->timed_out) {
-        print_error("the command was killed: it ran longer than its timeout (%lld ms)",
-                    (long long)exit->duration_ms);
+        print_error("the command was killed by its timeout, after %lld ms", (long long)exit->duration_ms);
         return EXITS_TIMEOUT;
     }
     if (exit->limit) {

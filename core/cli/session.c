@@ -1,15 +1,29 @@
 #include "session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "exits.h"
 #include "print.h"
 #include "signals.h"
 
-bool session_open(struct session *s, const char *provider) {
+static void tell(void *user, sbx_log_level level, const char *event, const sbx_log_field *fields,
+                 size_t count) {
+    static const char *const levels[] = {"debug", "info", "warning", "error"};
+    char text[1024];
+    size_t len = 0;
+    (void)user;
+    for (size_t i = 0; i < count && len < sizeof text; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s%s: %s", i ? ", " : " (", fields[i].name,
+                                fields[i].value);
+    print_error("%s: %s%s%s", levels[level], event, count ? text : "", count ? ")" : "");
+}
+
+bool session_open(struct session *s, const char *provider, bool verbose) {
     sbx_error err;
-    sbx_client_options options = {SBX_CLIENT_OPTIONS_INIT, .provider = provider};
+    sbx_client_options options = {SBX_CLIENT_OPTIONS_INIT, .provider = provider, .log = verbose ? tell : NULL,
+                                  .log_level = SBX_LOG_INFO};
     *s = (struct session){0};
     if (sbx_client_new(&s->client, &options, &err) || sbx_queue_new(&s->queue, s->client, &err) ||
         sbx_cancel_new(&s->cancel, &err)) {
@@ -92,14 +106,29 @@ sbx_status session_wait(struct session *s, sbx_status started, const void *user,
     return done->status;
 }
 
-int session_failed(const sbx_error *err) {
+/* The library names fields of its structs; who typed a command knows options. */
+static const struct {
+    const char *field, *option;
+} NAMES[] = {{"limit_processes", "--processes"},   {"limit_memory", "--memory"}, {"limit_disk", "--disk"},
+             {"limit_open_files", "--open-files"}, {"command.tag", "--tag"},     {"cwd", "--workdir"}};
+
+static int say(const sbx_error *err, const char *hint) {
     if (signals_received()) return EXITS_SIGNAL + signals_received();
-    const char *text = err->message[0] ? err->message : sbx_status_text(err->code);
-    /* The library begins with the function's name, which says nothing to who typed a command. */
+    const char *text = err->message[0] ? err->message : sbx_status_text(err->code), *option = "";
     size_t name = strncmp(text, "sbx_", 4) == 0 ? strspn(text, "abcdefghijklmnopqrstuvwxyz_") : 0;
     if (name && strncmp(text + name, ": ", 2) == 0) text += name + 2;
-    print_error("%s", text);
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES && !*option; i++) {
+        size_t len = strlen(NAMES[i].field);
+        if (strncmp(text, NAMES[i].field, len) != 0 || text[len] != ' ') continue;
+        option = NAMES[i].option;
+        text += len;
+    }
+    print_error("%s%s%s", option, text, hint);
     return EXITS_FAILED;
+}
+
+int session_failed(const sbx_error *err) {
+    return say(err, "");
 }
 
 sbx_sandbox *session_connect(struct session *s, const char *id) {
@@ -108,7 +137,10 @@ sbx_sandbox *session_connect(struct session *s, const char *id) {
     sbx_call call = session_call(s, 0, &call);
     if (session_wait(s, sbx_sandbox_connect(NULL, s->client, id, &call, &err), &call, &done, &err) !=
         SBX_OK) {
-        session_failed(&err);
+        bool ended = err.code == SBX_ERROR_NOT_FOUND || err.code == SBX_ERROR_AGENT;
+        say(&err, ended
+                      ? "; hfsandbox list shows those there are, hfsandbox reap removes what ended ones left"
+                      : "");
         return NULL;
     }
     return done.sandbox;

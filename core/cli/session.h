@@ -17,8 +17,8 @@ struct session {
     bool told;   /* who waits knows of it */
 };
 
-/* provider NULL = the default. False: said why. */
-bool session_open(struct session *s, const char *provider);
+/* provider NULL = the default; verbose: what the library tells goes to standard error. False: said why. */
+bool session_open(struct session *s, const char *provider, bool verbose);
 void session_close(struct session *s);
 
 /* How a call is made: canceled by a signal, or (for the end of things) not, but with a deadline. timeout_ms

@@ -137,13 +137,20 @@ def test_wait(user, sandbox):
     begin = time.monotonic()
     line = user.fails("wait", sandbox, process, "--timeout", "300ms", code=124)
     assert process in line and time.monotonic() - begin < 10
+    assert "still runs" in line
+    run = user("wait", sandbox, process, "--timeout", "10ms", "--json")
+    assert run.code == 124 and json.loads(run.out)["running"] is True and json.loads(run.out)["timed_out"] is False
     waiting = user.start("wait", sandbox, process, "--json")
     user.ok("exec", sandbox, "--", "touch", "go")
     out, err = waiting.communicate(timeout=20)
     assert waiting.returncode == 42 and err == b""
     end = json.loads(out)
-    assert end["exit_code"] == 42 and end["signal"] is None and end["timed_out"] is False and end["id"] == process
+    assert end["running"] is False and end["exit_code"] == 42 and end["signal"] is None and end["timed_out"] is False and end["id"] == process
     assert user("wait", sandbox, process).code == 42
+    late = user.ok("spawn", sandbox, "--timeout", "100ms", "--", "sleep", "300").decode().strip()
+    run = user("wait", sandbox, late, "--json")
+    assert run.code == 124 and b"killed by its timeout" in run.err and json.loads(run.out)["running"] is False
+    assert json.loads(run.out)["timed_out"] is True
 
 
 LEAVES = "sleep 300 >/dev/null 2>&1 & setsid sleep 300 >/dev/null 2>&1 & echo left"

@@ -23,7 +23,10 @@ def test_help_teaches_every_command(user):
         assert text == user.ok("help", command).decode() == user.ok(command, "-h").decode()
         assert text.startswith(f"Usage: hfsandbox {command}") and re.search(rf"^  (\w+=\$\()?hfsandbox {command}", text, re.M) and "--help" in text
         assert max(map(len, text.split("\n"))) <= 130
+        assert "[OPTIONS]" in text.split("\n")[0] and "125" in text and ("124" in text) == (command in ("run", "exec", "wait"))
     assert "124" in overview and "125" in overview
+    for variable in ("HFSANDBOX_PROVIDER", "HFSANDBOX_AGENT", "XDG_RUNTIME_DIR", "TMPDIR"):
+        assert f"\n  {variable} " in overview
 
 
 def test_version(user):
@@ -46,14 +49,29 @@ def test_version(user):
     (["run", "--memory=1e9", "--", "x"], ["'1e9'"]),
     (["run", "--processes", "many", "--", "x"], ["--processes", "'many'"]),
     (["run", "--no-stdin=yes", "--", "x"], ["--no-stdin", "'yes'"]),
-    (["run", "-e", "=x", "--", "x"], ["--env", "NAME=VALUE"]),
+    (["run", "--memory", "1", "--", "x"], ["--memory is 1", "from 8388608"]),
+    (["create", "--processes", "3"], ["--processes is 3", "from 4"]),
+    (["create", "--open-files", "1"], ["--open-files is 1"]),
+    (["create", "--disk", "5"], ["--disk is 5"]),
+    (["create", "-w", "tmp"], ["--workdir is 'tmp'", "absolute"]),
+    (["run", "-e", "=x", "--", "x"], ["--env", "before the '='", "NAME=VALUE"]),
+    (["run", "-e", "", "--", "x"], ["--env: the name is missing;", "NAME=VALUE"]),
+    (["run", "-e", "NOT_HERE", "--", "x"], ["--env NOT_HERE: there is no such variable here", "NOT_HERE=VALUE"]),
     (["run", "--provider", "moon", "--", "true"], ["moon", "local"]),
     (["list", "extra"], ["'extra'", "too many"]),
-    (["exec"], ["missing", "exec --help"]),
+    (["exec"], ["id of a sandbox is missing", "exec --help"]),
+    (["wait", "some-id"], ["id of a command is missing", "wait --help"]),
+    (["cp"], ["the source is missing"]),
+    (["cp", "a"], ["the destination is missing"]),
+    (["ls"], ["ID:path is missing"]),
+    (["ls", "local-0123456789ab"], ["a colon is needed", "local-0123456789ab:/tmp"]),
     (["exec", "some-id"], ["no command"]),
     (["exec", "no-such-id", "--", "true"], ["no-such-id"]),
     (["exec", "../../etc", "--", "true"], ["../../etc"]),
     (["ps", "no-such-id"], ["no-such-id"]),
+    *((words, ["local-0123456789ab", "hfsandbox list", "hfsandbox reap"]) for words in (
+        ["ps", "local-0123456789ab"], ["kill", "local-0123456789ab"], ["info", "local-0123456789ab"], ["ls", "local-0123456789ab:"],
+        ["cp", "local-0123456789ab:x", "x"], ["exec", "local-0123456789ab", "--", "true"])),
     (["logs", "some-id"], ["missing"]),
     (["kill"], ["--all"]),
     (["kill", "x", "p-1", "--signal", "LOUD"], ["--signal", "'LOUD'", "TERM"]),
@@ -81,9 +99,19 @@ def test_an_error_is_one_write(user):
     assert len(messages) == 1 and messages[0].startswith(b"hfsandbox: '\\x1b[31m") and b"end" in messages[0] and messages[0].endswith(b"\n")
 
 
-def test_a_missing_agent_is_named(user):
-    line = user.fails("run", "--", "true", env={"HFSANDBOX_AGENT": "/no/such/agent"})
-    assert "/no/such/agent" in line
+def test_a_wrong_agent_is_named_with_who_named_it(user):
+    for agent in ("/no/such/agent", "/etc/passwd", "/usr", "/bin/true"):
+        line = user.fails("run", "--", "true", env={"HFSANDBOX_AGENT": agent})
+        assert agent in line and "HFSANDBOX_AGENT" in line
+
+
+def test_a_runtime_directory_that_cannot_be_used_is_told(user):
+    assert user("list", "-v").err == b""
+    for directory, why in (("/no/such/directory", "no such directory"), ("relative", "absolute")):
+        run = user("list", "--verbose", env={"XDG_RUNTIME_DIR": directory})
+        assert run.code == 0 and b"runtime_dir.ignored (variable: XDG_RUNTIME_DIR" in run.err and why.encode() in run.err, run
+        user.ok("list", env={"XDG_RUNTIME_DIR": directory})
+    assert b"info: sandbox.created (id: local-" in user("run", "-v", "--", "true").err
 
 
 def test_no_value_of_a_variable_is_printed(user):
