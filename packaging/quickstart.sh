@@ -131,9 +131,11 @@ show "$hfsandbox" cp "$work/job" "$id:job"
 
 say 'Code runs, and its output comes while it runs'
 printf '$ hfsandbox exec %s -- %s job\n' "$id" "$interpreter"
-"$hfsandbox" exec "$id" -- "$interpreter" job </dev/null | while IFS= read -r line; do
+: >"$work/code"
+{ "$hfsandbox" exec "$id" -- "$interpreter" job </dev/null || echo "$?" >"$work/code"; } | while IFS= read -r line; do
     printf '%s  %s\n' "$(date +%T.%N | cut -c 1-10)" "$line"
 done
+[ ! -s "$work/code" ] || fail "the job failed with exit code $(cat "$work/code")"
 
 say 'A file comes back'
 show "$hfsandbox" cp "$id:result.txt" "$work/result.txt"

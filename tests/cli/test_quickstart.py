@@ -46,11 +46,32 @@ def test_it_builds_and_shows_the_main_job(user, tree):
     user.nothing_left()
 
 
-def test_a_build_that_fails_is_said(user, tree):
+def stub(user, script):
+    """A directory for PATH with a cmake that does this."""
     tools = user.dir / "tools"
-    tools.mkdir()
-    (tools / "cmake").write_text("#!/bin/sh\necho 'no compiler'; exit 1\n")
+    tools.mkdir(exist_ok=True)
+    (tools / "cmake").write_text(f"#!/bin/sh\n{script}\n")
     (tools / "cmake").chmod(0o755)
     user.own(tools)
-    run = quickstart(user, tree, f"{tools}:{user.env['PATH']}")
+    return f"{tools}:{user.env['PATH']}"
+
+
+def test_a_job_that_fails_is_said(user, tree):
+    """Its output goes through a pipe, whose end is not the job's."""
+    command = tree / "build/bin/hfsandbox"
+    command.rename(command.with_suffix(".real"))
+    try:
+        command.write_text('#!/bin/sh\n[ "$1" = exec ] || exec "$0.real" "$@"\nexec "$0.real" exec "$2" -c "echo step 1 of 3; exit 5"\n')
+        command.chmod(0o755)
+        run = quickstart(user, tree, stub(user, "exit 0"))
+        assert run.returncode == 1 and "step 1 of 3" in run.stdout and "the job failed with exit code 5" in run.stderr, run
+        assert "A file comes back" not in run.stdout
+    finally:
+        command.with_suffix(".real").rename(command)
+    assert user.json("list") == []
+    user.nothing_left()
+
+
+def test_a_build_that_fails_is_said(user, tree):
+    run = quickstart(user, tree, stub(user, "echo 'no compiler'; exit 1"))
     assert run.returncode == 1 and "no compiler" in run.stderr and "the build failed" in run.stderr
