@@ -72,6 +72,20 @@ def test_c_program(user, compiler, tmp_path, how):
     (tmp_path / "hello.c").write_text(blocks("c")[0])
     run = shell(user, f"cd {tmp_path}; {build}\n./hello", [compiler], **env)
     assert (run.returncode, run.stdout, run.stderr) == (0, "line 1\nline 2\nline 3\nexit code 7\n", "")
+    run = shell(user, f"cd {tmp_path}; ./hello", [compiler], HFSANDBOX_AGENT="/no/such/agent", **env)
+    assert run.returncode == 1 and run.stdout == "" and "/no/such/agent" in run.stderr
+    user.nothing_left()
+
+
+@pytest.mark.parametrize("command,timeout,said", [("echo oops >&2; sleep 300", 300, "killed: it ran too long\n"), ("echo oops >&2; kill -9 $$", 10000, "ended by signal 9\n")])
+def test_c_program_tells_every_end(user, compiler, tmp_path, command, timeout, said):
+    [build] = [line for line in blocks("build")[0].strip().split("\n") if "build tree" in line.split("#")[1]]
+    program = re.sub(r'\.shell = "[^"]*", \.timeout_ms = \d+', f'.shell = "{command}", .timeout_ms = {timeout}', blocks("c")[0])
+    (tmp_path / "core").symlink_to(ROOT / "core")
+    (tmp_path / "build").symlink_to(BUILD)
+    (tmp_path / "hello.c").write_text(program)
+    run = shell(user, f"cd {tmp_path}; {build}\n./hello", [compiler])
+    assert (run.returncode, run.stdout, run.stderr) == (0, said, "oops\n")
     user.nothing_left()
 
 
@@ -116,4 +130,10 @@ def test_man_page_names_every_command_and_option(user):
         assert re.search(rf"^\.B \"?{command}\b", page, re.M), command
         for option in re.findall(r"--[a-z-]+", user.ok(command, "--help").decode().split("Options:")[1].split("Exit codes")[0]):
             assert option in page, f"{command} {option}"
+
+
+def test_the_variables_are_the_same_everywhere(user):
+    page = (ROOT / "packaging/hfsandbox.1").read_text()
+    shown = re.findall(r"^  ([A-Z_]{6,}) ", user.ok("--help").decode(), re.M)
+    assert shown == re.findall(r"^\.B ([A-Z_]{6,})$", page, re.M) == re.findall(r"^\| `([A-Z_]{6,})` \|", README, re.M)
 
