@@ -21,7 +21,7 @@ static int kill_sandbox(struct session *s, const char *id, const struct options 
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
     if (session_wait(s, sbx_sandbox_kill_by_id(s->client, id, &call, &err), &call, &done, &err) < 0)
-        return session_failed(&err);
+        return session_not_found(&err);
     print_result(o, id, "ended", 1);
     return 0;
 }
@@ -113,7 +113,7 @@ static int kill_all(struct session *s, const struct options *o) {
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_reap(NULL, s->client, 0, &call, &err), &call, &done, &err) < 0)
+    if (session_wait(s, sbx_reap(NULL, s->client, NULL, &call, &err), &call, &done, &err) < 0)
         return session_failed(&err);
     if (o->json) {
         printf("{\"ended\":%llu}\n", (unsigned long long)done.number);

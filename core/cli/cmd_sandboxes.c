@@ -51,7 +51,8 @@ int cmd_sandboxes_list(struct session *s, const struct options *o) {
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_sandbox_list_all(NULL, s->client, &call, &err), &call, &done, &err) != SBX_OK)
+    if (session_wait(s, sbx_sandbox_list_all(NULL, s->client, NULL, &call, &err), &call, &done, &err) !=
+        SBX_OK)
         return session_failed(&err);
     (o->json ? print_sandboxes_json : print_sandboxes)(done.sandboxes);
     session_release(&done);
@@ -65,11 +66,13 @@ int cmd_sandboxes_reap(struct session *s, const struct options *o) {
         print_error("give --all or --older-than, not both");
         return EXITS_FAILED;
     }
-    int64_t age = o->all ? 0 : o->older_than_given ? o->older_than_ms : CENTURY_MS;
+    sbx_filter filter = {SBX_FILTER_INIT, .min_age_ms = o->all                ? 0
+                                                        : o->older_than_given ? o->older_than_ms
+                                                                              : CENTURY_MS};
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_reap(NULL, s->client, age, &call, &err), &call, &done, &err) < 0)
+    if (session_wait(s, sbx_reap(NULL, s->client, &filter, &call, &err), &call, &done, &err) < 0)
         return session_failed(&err);
     printf(o->json ? "{\"reaped\":%llu}\n" : "%llu ended or cleaned up\n", (unsigned long long)done.number);
     return print_end();

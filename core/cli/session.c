@@ -88,6 +88,7 @@ void session_release(sbx_completion *done) {
     sbx_file_list_free(done->files);
     sbx_process_list_free(done->processes);
     sbx_sandbox_list_free(done->sandboxes);
+    sbx_hardware_list_free(done->hardware);
     if (done->event) sbx_event_free(done->event);
     if (done->file) sbx_file_info_free(done->file);
     *done = (sbx_completion){SBX_COMPLETION_INIT};
@@ -131,16 +132,20 @@ int session_failed(const sbx_error *err) {
     return say(err, "");
 }
 
+int session_not_found(const sbx_error *err) {
+    bool ended = err->code == SBX_ERROR_NOT_FOUND || err->code == SBX_ERROR_AGENT;
+    return say(err,
+               ended ? "; hfsandbox list shows those there are, hfsandbox reap removes what ended ones left"
+                     : "");
+}
+
 sbx_sandbox *session_connect(struct session *s, const char *id) {
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
     if (session_wait(s, sbx_sandbox_connect(NULL, s->client, id, &call, &err), &call, &done, &err) !=
         SBX_OK) {
-        bool ended = err.code == SBX_ERROR_NOT_FOUND || err.code == SBX_ERROR_AGENT;
-        say(&err, ended
-                      ? "; hfsandbox list shows those there are, hfsandbox reap removes what ended ones left"
-                      : "");
+        session_not_found(&err);
         return NULL;
     }
     return done.sandbox;

@@ -38,6 +38,7 @@ void session_release(sbx_completion *done); /* frees what a completion brought *
 
 /* Says what failed, unless a signal was the cause; gives the exit code. */
 int session_failed(const sbx_error *err);
+int session_not_found(const sbx_error *err); /* the same, of a sandbox by its id */
 
 /* A handle to sandbox `id`; NULL: said why. */
 sbx_sandbox *session_connect(struct session *s, const char *id);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/farewell.h"
+#include "client/ca.h"
 #include "client/provider.h"
 #include "client/transport.h"
 #include "util/text.h"
@@ -42,6 +42,12 @@ static void destroy(struct sbx_client *client) {
     io_destroy(&client->io);
     free(client->agent_path);
     free(client->runtime_dir);
+    free(client->ca_file);
+    free(client->hub_options.endpoint);
+    free(client->hub_options.hub_namespace);
+    if (client->hub_options.token != NULL)
+        explicit_bzero(client->hub_options.token, strlen(client->hub_options.token));
+    free(client->hub_options.token);
     free(client);
 }
 
@@ -87,8 +93,19 @@ static sbx_status find_provider(struct sbx_client *client, const char *asked, sb
     if (name == NULL || *name == '\0') name = "local";
     client->provider = provider_find(name);
     if (client->provider != NULL) return SBX_OK;
-    return error_set(err, SBX_ERROR_INVALID, "sbx_client_new: the provider '%s'%s is unknown: use 'local'",
-                     name, asked == NULL ? " (from HFSANDBOX_PROVIDER)" : "");
+    return error_set(err, SBX_ERROR_INVALID,
+                     "sbx_client_new: the provider '%s'%s is unknown: use 'local' or 'jobs'", name,
+                     asked == NULL ? " (from HFSANDBOX_PROVIDER)" : "");
+}
+
+static sbx_status set_up_hub(struct sbx_client *client, const sbx_client_options *options, sbx_error *err) {
+    struct client_hub *hub = &client->hub_options;
+    hub->no_telemetry = options->no_telemetry != 0;
+    sbx_status status = copy_text(&hub->endpoint, options->hub_endpoint, err);
+    if (status == SBX_OK) status = copy_text(&hub->token, options->hub_token, err);
+    if (status == SBX_OK) status = copy_text(&hub->hub_namespace, options->hub_namespace, err);
+    if (status == SBX_OK) status = ca_find(&client->ca_file, options->ca_file, transport_ca_file(), err);
+    return status;
 }
 
 static sbx_status set_up(struct sbx_client *client, const sbx_client_options *options, sbx_error *err) {
@@ -103,6 +120,7 @@ static sbx_status set_up(struct sbx_client *client, const sbx_client_options *op
     if (status == SBX_OK) status = find_provider(client, options->provider, err);
     if (status == SBX_OK && (client->transport = transport_new(client, err)) == NULL)
         status = SBX_ERROR_MEMORY;
+    if (status == SBX_OK) status = set_up_hub(client, options, err);
     if (status == SBX_OK) status = client->provider->client_new(client, err);
     /* A provider that was not set up must not be torn down. */
     if (status != SBX_OK) client->provider = NULL;
@@ -142,7 +160,7 @@ sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, s
 void sbx_client_free(sbx_client *client) {
     if (client == NULL || !client_is_ours(client)) return;
     client_lock(client);
-    farewell_wait(client);
+    parting_wait(client);
     client_unlock(client);
     client_release(client);
 }

@@ -7,7 +7,13 @@
 
 #include "client/error.h"
 #include "client/io.h"
+#include "client/parting.h"
 #include "hfsandbox/hfsandbox.h"
+
+struct client_hub {                         /* as given */
+    char *endpoint, *token, *hub_namespace; /* NULL = not given */
+    bool no_telemetry;
+};
 
 struct sbx_client {
     atomic_int refs;
@@ -18,14 +24,16 @@ struct sbx_client {
     void *provider_data; /* the provider's own; freed by its client_free */
     char *agent_path;    /* as given in the options; NULL = not given */
     char *runtime_dir;
+    char *ca_file; /* for libcurl; NULL = its own */
+    struct client_hub hub_options;
     sbx_log_hook *log;
     void *log_user;
     sbx_log_level log_level;
     char key_name[33]; /* of client keys: "<key_name>.<number>" */
     uint64_t key_last;
-    struct sbx_sandbox *sandboxes; /* those with a handle, a process or an op */
-    size_t farewells;              /* under way */
-    struct io_waiter *parting;     /* sbx_client_free waits for them */
+    struct sbx_sandbox *sandboxes;    /* those with a handle, a process or an op */
+    size_t parting[PARTING_KINDS];    /* under way */
+    struct io_waiter *parting_waiter; /* sbx_client_free waits for them */
 };
 
 /* NULL, or inherited over fork: fills err. Takes no lock. */

@@ -31,12 +31,21 @@ static bool name_it(struct endpoint *out, const char *url, const char *path) {
     return copy_string(&out->path, out->kind == ENDPOINT_UNIX ? path : unique);
 }
 
-static bool set_token(struct endpoint *out, const char *token) {
-    size_t room = strlen(HEADER_TOKEN ": ") + strlen(token) + 1;
-    out->token_header = malloc(room);
-    if (out->token_header == NULL || !copy_string(&out->token, token)) return false;
-    snprintf(out->token_header, room, HEADER_TOKEN ": %s", token);
+static bool set_header(char **out, const char *name, const char *token) {
+    size_t room = strlen(name) + strlen(token) + 1;
+    *out = malloc(room);
+    if (*out == NULL) return false;
+    snprintf(*out, room, "%s%s", name, token);
     return true;
+}
+
+static bool set_token(struct endpoint *out, const char *token) {
+    return copy_string(&out->token, token) && set_header(&out->token_header, HEADER_TOKEN ": ", token);
+}
+
+sbx_status endpoint_set_bearer(struct endpoint *endpoint, const char *token, sbx_error *err) {
+    bool ok = set_header(&endpoint->bearer_header, "Authorization: Bearer ", token);
+    return ok ? SBX_OK : error_memory(err);
 }
 
 sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,
@@ -67,6 +76,7 @@ void endpoint_free(struct endpoint *endpoint) {
     free(endpoint->path);
     wipe(endpoint->token);
     wipe(endpoint->token_header);
+    wipe(endpoint->bearer_header);
     memset(endpoint, 0, sizeof *endpoint);
     endpoint->control_fd = -1;
 }

@@ -29,7 +29,11 @@ struct endpoint {
                        connecting fails */
     char *token;    /* NULL = none */
     char *token_header;
+    char *bearer_header; /* for the Hub, and for its proxy before a job; NULL = none */
     unsigned features;
+    /* Called when an exchange with it came to nothing; may not end anything at once. NULL = nobody cares. */
+    void (*trouble)(void *ctx);
+    void *trouble_ctx;
     struct transport_pool *pool; /* transport.c's: connections to use again; NULL = none yet */
 };
 
@@ -37,7 +41,9 @@ struct endpoint {
  * nothing to free. */
 sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,
                          int control_fd, const char *token, unsigned features, sbx_error *err);
-void endpoint_free(struct endpoint *endpoint); /* wipes the token; does not close control_fd */
+/* Adds the Hub's token. */
+sbx_status endpoint_set_bearer(struct endpoint *endpoint, const char *token, sbx_error *err);
+void endpoint_free(struct endpoint *endpoint); /* wipes the tokens; does not close control_fd */
 
 const char *endpoint_where(const struct endpoint *endpoint); /* for messages */
 bool endpoint_is_local(const struct endpoint *endpoint);     /* this machine: no proxy in between */

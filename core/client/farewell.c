@@ -1,11 +1,8 @@
 #include "client/farewell.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "client/client.h"
 #include "client/json.h"
@@ -13,15 +10,14 @@
 #include "client/request.h"
 #include "client/sandbox.h"
 #include "client/output_stream.h"
+#include "client/parting.h"
 #include "util/buf.h"
 #include "util/clock.h"
-#include "util/testing.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
 #define DEADLINE_MS 10000
 #define ATTEMPTS    5
-#define PARTING_MS  2000 /* the longest that a client's end and the program's wait for farewells */
 
 struct farewell {
     struct sbx_sandbox *sandbox; /* held */
@@ -36,51 +32,8 @@ struct farewell {
     struct buf start, reply;
 };
 
-/* How many are under way in this process, with its id above: after fork the child has none. */
-static _Atomic uint64_t under_way;
-
-static void count(int change) {
-    uint64_t own = (uint64_t)(uint32_t)getpid() << 32, before = atomic_load(&under_way), after;
-    do {
-        bool ours = before >> 32 == own >> 32;
-        after = (ours ? before : own) + (uint64_t)(int64_t)change;
-    } while (!atomic_compare_exchange_weak(&under_way, &before, after));
-}
-
-/* At the program's end the clients' threads still run. */
-static void part_at_exit(void) {
-    uint64_t own = (uint64_t)(uint32_t)getpid() << 32;
-    int64_t deadline = clock_ms() + PARTING_MS;
-    while (atomic_load(&under_way) > own && atomic_load(&under_way) >> 32 == own >> 32 &&
-           clock_ms() < deadline)
-        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
-}
-
-static void register_exit(void) {
-    if (!testing_off("parting")) atexit(part_at_exit);
-}
-
-static void time_up(void *ctx) {
-    struct sbx_client *client = ctx;
-    io_notify(&client->io, client->parting);
-}
-
-void farewell_wait(struct sbx_client *client) {
-    if (client->farewells == 0 || testing_off("parting")) return;
-    struct io_waiter waiter;
-    struct io_timer timer = {.fire = time_up, .ctx = client};
-    io_waiter_init(&waiter);
-    client->parting = &waiter;
-    if (io_timer_set(&client->io, &timer, clock_ms() + PARTING_MS)) io_wait(&client->io, &waiter);
-    io_timer_clear(&client->io, &timer);
-    client->parting = NULL;
-    io_waiter_destroy(&waiter);
-}
-
 static void end(struct farewell *f) {
     struct sbx_client *client = f->sandbox->client;
-    count(-1);
-    if (--client->farewells == 0 && client->parting != NULL) io_notify(&client->io, client->parting);
     if (f->stream != NULL) stream_close(f->stream);
     if (f->transfer != NULL) transfer_cancel(f->transfer);
     io_timer_clear(&client->io, &f->timer);
@@ -89,7 +42,7 @@ static void end(struct farewell *f) {
     buf_free(&f->reply);
     client_hold(client);
     sandbox_release(f->sandbox);
-    io_background(&client->io, -1);
+    parting_end(client, PARTING_KILL);
     free(f);
     client_release_locked(client);
 }
@@ -108,15 +61,11 @@ static struct farewell *begin(struct sbx_sandbox *sandbox) {
     f->deadline = (struct io_timer){.fire = give_up, .ctx = f};
     f->timer.ctx = f;
     f->sandbox = sandbox;
-    if (!io_background(io, 1)) {
+    if (!parting_begin(sandbox->client, PARTING_KILL)) {
         free(f);
         return NULL;
     }
     sandbox_hold(sandbox);
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_exit);
-    count(1);
-    sandbox->client->farewells++;
     if (io_timer_set(io, &f->deadline, clock_ms() + DEADLINE_MS)) return f;
     end(f);
     return NULL;

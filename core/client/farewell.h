@@ -19,8 +19,4 @@ void farewell_stream(struct sbx_sandbox *sandbox, struct stream *stream);
    key, which starts nothing new if it was started, and kills it. body is taken over. */
 void farewell_start(struct sbx_sandbox *sandbox, const char *key, struct buf *body);
 
-/* Lets those under way come to their end, for a bounded time. A program that ends normally does the same for
-   those of all its clients. */
-void farewell_wait(struct sbx_client *client);
-
 #endif

@@ -199,8 +199,8 @@ static void reaper_wait(struct reaper *r) {
     on_reap_poll(r);
 }
 
-void local_end_older(struct op *op, int64_t min_age_ms) {
-    struct reaper *r = reaper_new(op, min_age_ms);
+void local_end_older(struct op *op, const sbx_filter *filter) {
+    struct reaper *r = reaper_new(op, filter->min_age_ms);
     sbx_error error = {.code = SBX_OK};
     if (r == NULL) return;
     if (local_walk(op->client, reap_visit, r, &error) != SBX_OK) {

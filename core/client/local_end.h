@@ -6,7 +6,7 @@
 
 #include "client/op.h"
 
-void local_end_older(struct op *op, int64_t min_age_ms); /* as reap in struct provider */
-void local_end_one(struct op *op, const char *id);       /* as kill_by_id there, for detached ones */
+void local_end_older(struct op *op, const sbx_filter *filter); /* as reap in struct provider */
+void local_end_one(struct op *op, const char *id);             /* as kill_by_id there, for detached ones */
 
 #endif

@@ -57,7 +57,13 @@ sbx_status local_walk(struct sbx_client *client, local_visit *visitor, void *ctx
 
 /* ------------------------------------------------------------ List */
 
-static bool add_row(sbx_sandbox_list *list, const struct local_found *f, bool detached) {
+struct lister {
+    sbx_sandbox_list *list;
+    int64_t newest; /* those made later are left out */
+};
+
+static bool add_row(struct lister *l, const struct local_found *f, bool detached) {
+    if (f->record.created_at_ms > l->newest) return true;
     sbx_sandbox_info_row row = {.id = f->record.id,
                                 .provider = "local",
                                 .created_at_ms = f->record.created_at_ms,
@@ -65,7 +71,7 @@ static bool add_row(sbx_sandbox_list *list, const struct local_found *f, bool de
                                 .detached = detached,
                                 .running = f->running,
                                 .damaged = f->damaged};
-    return sandbox_list_add(list, &row);
+    return sandbox_list_add(l->list, &row);
 }
 
 static bool list_visit(struct local_found *f, int runtime, void *ctx) {
@@ -73,9 +79,13 @@ static bool list_visit(struct local_found *f, int runtime, void *ctx) {
     return add_row(ctx, f, true);
 }
 
-void local_list(struct op *op) {
-    sbx_sandbox_list *list = sandbox_list_new();
-    if (list == NULL) {
+void local_list(struct op *op, const sbx_filter *filter) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct lister lister = {.list = sandbox_list_new(), .newest = INT64_MAX};
+    if (filter->min_age_ms > 0)
+        lister.newest = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - filter->min_age_ms;
+    if (lister.list == NULL) {
         op_fail_memory(op);
         return;
     }
@@ -86,19 +96,19 @@ void local_list(struct op *op) {
         if (m->sandbox != NULL && !m->detached && !m->ended) {
             struct local_found own = {.record = m->record, .keeper = -1, .running = true};
             own.record.pid = m->child.pid;
-            ok = add_row(list, &own, false);
+            ok = add_row(&lister, &own, false);
             local_found_forget(&own);
         }
     sbx_error error = {.code = SBX_OK};
     if (!ok)
         error_memory(&error);
     else
-        local_walk(op->client, list_visit, list, &error);
+        local_walk(op->client, list_visit, &lister, &error);
     if (error.code != SBX_OK) {
-        sbx_sandbox_list_free(list);
+        sbx_sandbox_list_free(lister.list);
         op_fail(op, &error);
         return;
     }
-    op->out.sandboxes = list;
+    op->out.sandboxes = lister.list;
     op_done(op, SBX_OK);
 }

@@ -20,6 +20,6 @@ void local_found_forget(struct local_found *found);
 typedef bool local_visit(struct local_found *found, int runtime, void *ctx); /* false: no memory, and stops */
 sbx_status local_walk(struct sbx_client *client, local_visit *visitor, void *ctx, sbx_error *err);
 
-void local_list(struct op *op); /* as in struct provider */
+void local_list(struct op *op, const sbx_filter *filter); /* as in struct provider */
 
 #endif

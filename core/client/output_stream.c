@@ -252,7 +252,7 @@ static void after_loss(struct stream *s, const struct transfer_end *end) {
                            : "");
     s->error.system_errno = end->error.system_errno;
     /* A lost connection is often followed by the news that the agent has ended, which says more. */
-    later(s, pronounce, s->sandbox->provider != NULL ? 100 : 0);
+    later(s, pronounce, request_verdict_ms(s->sandbox));
 }
 
 static void after_refusal(struct stream *s) {

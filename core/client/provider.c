@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const struct provider *const providers[] = {&provider_local};
+static const struct provider *const providers[] = {&provider_local, &provider_jobs};
 
 const struct provider *provider_find(const char *name) {
     for (size_t i = 0; i < sizeof providers / sizeof *providers; i++) {

@@ -31,11 +31,12 @@ struct provider {
        Frees sandbox->machine, not the sandbox. */
     void (*close)(struct sbx_sandbox *sandbox);
 
-    void (*list)(struct op *op);                     /* op->out.sandboxes */
-    void (*reap)(struct op *op, int64_t min_age_ms); /* op->out.number */
+    void (*list)(struct op *op, const sbx_filter *filter); /* op->out.sandboxes */
+    void (*reap)(struct op *op, const sbx_filter *filter); /* op->out.number */
 };
 
 extern const struct provider provider_local;
+extern const struct provider provider_jobs;
 
 const struct provider *provider_find(const char *name); /* NULL: unknown */
 

@@ -120,6 +120,7 @@ static void free_results(sbx_completion *value) {
     sbx_file_list_free(value->files);
     sbx_process_list_free(value->processes);
     sbx_sandbox_list_free(value->sandboxes);
+    sbx_hardware_list_free(value->hardware);
     sbx_event_free(value->event);
     sbx_file_info_free(value->file);
 }

@@ -15,7 +15,9 @@
 #define REPLY_MAX      MIB(1)
 #define ERROR_BODY_MAX KIB(64)
 #define ATTEMPTS_MAX   5
-#define VERDICT_MS     100 /* a lost connection is often followed by the news that the agent has ended */
+#define ATTEMPTS_FAR   10   /* where a proxy is in between */
+#define VERDICT_MS     100  /* a lost connection is often followed by the news that the agent has ended */
+#define VERDICT_FAR_MS 2000 /* where the Hub has to be asked for it */
 
 struct request {
     struct op *op;
@@ -45,6 +47,11 @@ int64_t request_backoff_ms(unsigned attempt) {
     for (; attempt > 1 && ms < 1000; attempt--)
         ms *= 2;
     return ms < 1000 ? ms : 1000;
+}
+
+int64_t request_verdict_ms(const struct sbx_sandbox *sandbox) {
+    if (sandbox->endpoint.trouble != NULL) return VERDICT_FAR_MS;
+    return sandbox->provider != NULL ? VERDICT_MS : 0;
 }
 
 static struct request *send_it(struct request *r); /* NULL: it failed and is gone */
@@ -130,8 +137,11 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
     bool repeat = !hopeless && (seen ? safe_to_repeat(r) : !r->streamed);
     if (r->lost_ms == 0) r->lost_ms = clock_ms();
     if (clock_ms() - r->lost_ms >= request_silence_ms()) repeat = false;
-    if (repeat && r->attempts < ATTEMPTS_MAX) {
-        later(r, try_again, request_backoff_ms(r->attempts));
+    bool far = r->op->sandbox->endpoint.trouble != NULL;
+    if (repeat && r->attempts < (far ? ATTEMPTS_FAR : ATTEMPTS_MAX)) {
+        int64_t pause = request_backoff_ms(r->attempts);
+        int64_t asked = end->head != NULL ? end->head->retry_ms : -1;
+        later(r, try_again, asked > pause ? asked : pause);
         return;
     }
     sbx_status code = end->error.code;
@@ -140,7 +150,8 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
     error_set(&r->error, code, "%s: %s: %s%s", r->op->name, r->spec.what, end->error.message,
               unsure ? "; it may or may not have happened" : "");
     r->error.system_errno = end->error.system_errno;
-    later(r, pronounce, r->op->sandbox->provider != NULL ? VERDICT_MS : 0);
+    r->error.http_status = end->error.http_status;
+    later(r, pronounce, request_verdict_ms(r->op->sandbox));
 }
 
 static void after_refusal(struct request *r, const struct transfer_head *head) {

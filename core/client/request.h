@@ -52,6 +52,8 @@ void request_resume(struct request *request); /* after on_data paused */
 
 /* The longest silence of a living peer. */
 int64_t request_silence_ms(void);
+/* How long a call that has failed waits for the news that the machine has ended, which says more. */
+int64_t request_verdict_ms(const struct sbx_sandbox *sandbox);
 /* Milliseconds to wait before the attempt-th repetition (from 1). */
 int64_t request_backoff_ms(unsigned attempt);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "client/job_request.h"
 #include "client/json.h"
 #include "client/log.h"
 #include "client/process_handle.h"
@@ -154,6 +155,8 @@ sbx_status sbx_sandbox_create(sbx_sandbox **out, sbx_client *client, const sbx_s
     sbx_sandbox_options ours;
     if (status == SBX_OK) status = OPTIONS_COPY(&ours, options, network, "sbx_sandbox_options", err);
     if (status == SBX_OK) status = check_options(&ours, name, err);
+    if (status == SBX_OK && client->provider == &provider_local)
+        status = job_request_absent(&ours, name, err);
     struct op *op;
     if (status == SBX_OK) status = op_begin(&op, client, NULL, name, call, 120000, err);
     if (status != SBX_OK) return status;

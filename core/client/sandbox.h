@@ -17,7 +17,8 @@ struct sbx_sandbox {
     char *id;
     struct endpoint endpoint;
     bool detached; /* goes on when the handle is freed */
-    bool dead;     /* calls fail with death */
+    sbx_timings timings;
+    bool dead; /* calls fail with death */
     sbx_error death;
     struct op *ops;                /* under way */
     struct sbx_process *processes; /* those with a handle or a stream */
@@ -39,6 +40,9 @@ sbx_status sandbox_check(const struct sbx_sandbox *sandbox, const char *function
 /* Asks the agent what it can do, then ends the op with the handle, whose one reference is taken over. Lock
  * held. */
 void sandbox_endpoint_probe(struct op *op, struct sbx_sandbox *sandbox);
+/* The features that a /health answer names. */
+struct json;
+unsigned sandbox_endpoint_features(const struct json *health);
 /* Ends an agent that no provider keeps; the op is done when nothing answers there any more. Lock held. */
 void sandbox_endpoint_end(struct op *op);
 

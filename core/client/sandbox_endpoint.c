@@ -40,7 +40,7 @@ static unsigned feature_named(const char *name, size_t len) {
     return 0;
 }
 
-static unsigned features_of(const struct json *health) {
+unsigned sandbox_endpoint_features(const struct json *health) {
     unsigned features = 0;
     const struct json *list = json_get(health, "features");
     for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
@@ -56,7 +56,7 @@ static void healthy(struct op *op, struct request_reply *reply, void *ctx) {
     struct json *health = json_parse(reply->body->data, reply->body->len);
     const char *state = json_string(health, "status");
     bool ok = state != NULL && strcmp(state, "ok") == 0;
-    sandbox->endpoint.features = features_of(health);
+    sandbox->endpoint.features = sandbox_endpoint_features(health);
     json_free(health);
     if (!ok) {
         op_failf(op, SBX_ERROR_PROTOCOL, "%s: what answers at %s is no sandbox agent", op->name,

@@ -8,11 +8,17 @@
 
 struct sbx_sandbox_list {
     size_t count, room;
-    sbx_sandbox_info_row *rows; /* id and provider are owned */
+    sbx_sandbox_info_row *rows; /* their texts are owned */
 };
 
 sbx_sandbox_list *sandbox_list_new(void) {
     return calloc(1, sizeof(sbx_sandbox_list));
+}
+
+static bool copy(const char **out, const char *text) {
+    if (text == NULL) return true;
+    *out = strdup(text);
+    return *out != NULL;
 }
 
 bool sandbox_list_add(sbx_sandbox_list *list, const sbx_sandbox_info_row *row) {
@@ -23,18 +29,13 @@ bool sandbox_list_add(sbx_sandbox_list *list, const sbx_sandbox_info_row *row) {
         list->rows = grown;
         list->room = room;
     }
-    char *id = strdup(row->id != NULL ? row->id : "");
-    char *provider = strdup(row->provider != NULL ? row->provider : "");
-    if (id == NULL || provider == NULL) {
-        free(id);
-        free(provider);
-        return false;
-    }
-    sbx_sandbox_info_row *own = &list->rows[list->count++];
-    *own = *row;
-    own->id = id;
-    own->provider = provider;
-    return true;
+    sbx_sandbox_info_row *own = &list->rows[list->count++], given = *row;
+    *own = given;
+    own->id = own->provider = own->hub_namespace = own->stage = own->image = own->flavor = NULL;
+    return copy(&own->id, given.id != NULL ? given.id : "") &&
+           copy(&own->provider, given.provider != NULL ? given.provider : "") &&
+           copy(&own->hub_namespace, given.hub_namespace) && copy(&own->stage, given.stage) &&
+           copy(&own->image, given.image) && copy(&own->flavor, given.flavor);
 }
 
 size_t sbx_sandbox_list_count(const sbx_sandbox_list *list) {
@@ -48,15 +49,31 @@ const sbx_sandbox_info_row *sbx_sandbox_list_get(const sbx_sandbox_list *list, s
 void sbx_sandbox_list_free(sbx_sandbox_list *list) {
     if (list == NULL) return;
     for (size_t i = 0; i < list->count; i++) {
-        free((void *)(uintptr_t)list->rows[i].id);
-        free((void *)(uintptr_t)list->rows[i].provider);
+        const sbx_sandbox_info_row *row = &list->rows[i];
+        const char *texts[] = {row->id,    row->provider, row->hub_namespace,
+                               row->stage, row->image,    row->flavor};
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+            free((void *)(uintptr_t)texts[k]);
     }
     free(list->rows);
     free(list);
 }
 
-sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, const sbx_call *call,
-                                sbx_error *err) {
+static sbx_status take_filter(sbx_filter *ours, const sbx_filter *given, const struct sbx_client *client,
+                              const char *name, sbx_error *err) {
+    sbx_status status = OPTIONS_COPY(ours, given, labels, "sbx_filter", err);
+    if (status != SBX_OK) return status;
+    if (ours->min_age_ms < 0)
+        return error_set(err, SBX_ERROR_INVALID, "%s: min_age_ms is %lld: give 0 or a positive number", name,
+                         (long long)ours->min_age_ms);
+    if (client->provider == &provider_local && (ours->labels != NULL || ours->hub_namespace != NULL))
+        return error_set(err, SBX_ERROR_INVALID, "%s: local sandboxes have no %s: that is for provider jobs",
+                         name, ours->labels != NULL ? "labels" : "namespace");
+    return SBX_OK;
+}
+
+sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, const sbx_filter *filter,
+                                const sbx_call *call, sbx_error *err) {
     const char *name = "sbx_sandbox_list_all";
     if (out != NULL) *out = NULL;
     sbx_status status = client_check(client, name, err);
@@ -64,29 +81,29 @@ sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, cons
     if (out == NULL && (call == NULL || call->queue == NULL)) {
         return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
     }
+    sbx_filter ours;
+    status = take_filter(&ours, filter, client, name, err);
     struct op *op;
-    status = op_begin(&op, client, NULL, name, call, 60000, err);
+    if (status == SBX_OK) status = op_begin(&op, client, NULL, name, call, 60000, err);
     if (status != SBX_OK) return status;
-    client->provider->list(op);
+    client->provider->list(op, &ours);
     sbx_completion done;
     status = op_finish(op, &done, err);
     if (status == SBX_OK) *out = done.sandboxes;
     return status;
 }
 
-sbx_status sbx_reap(uint64_t *out, sbx_client *client, int64_t min_age_ms, const sbx_call *call,
+sbx_status sbx_reap(uint64_t *out, sbx_client *client, const sbx_filter *filter, const sbx_call *call,
                     sbx_error *err) {
     const char *name = "sbx_reap";
     sbx_status status = client_check(client, name, err);
     if (status != SBX_OK) return status;
-    if (min_age_ms < 0) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: min_age_ms is %lld: give 0 or a positive number", name,
-                         (long long)min_age_ms);
-    }
+    sbx_filter ours;
+    status = take_filter(&ours, filter, client, name, err);
     struct op *op;
-    status = op_begin(&op, client, NULL, name, call, 60000, err);
+    if (status == SBX_OK) status = op_begin(&op, client, NULL, name, call, 60000, err);
     if (status != SBX_OK) return status;
-    client->provider->reap(op, min_age_ms);
+    client->provider->reap(op, &ours);
     sbx_completion done;
     status = op_finish(op, &done, err);
     if (status == SBX_OK && out != NULL) *out = done.number;

@@ -27,10 +27,35 @@ static void detach(struct transfer *t) {
     free(t->owned);
 }
 
+/* An agent behind the Hub's proxy did not write this answer: the request came to nothing, or nobody knows.
+   Our agent's errors are marked; of other agents only what they never say is known. */
+static bool proxy_failed(const struct transfer *t) {
+    const struct endpoint *endpoint = t->spec.endpoint;
+    if (endpoint->trouble == NULL || t->head.coded) return false;
+    switch (t->head.status) {
+    case 502:
+    case 504:
+        return true;
+    case 404:
+    case 410:
+    case 429:
+    case 500:
+    case 503:
+        return endpoint->features != 0;
+    default:
+        return false;
+    }
+}
+
 static void explain(const struct transfer *t, const struct transport_result *result,
                     struct transfer_end *end) {
     const char *where = endpoint_where(t->spec.endpoint);
-    if (result->ok && t->head_done) {
+    if (result->ok && t->head_done && proxy_failed(t)) {
+        end->outcome = TRANSFER_LOST;
+        error_set(&end->error, SBX_ERROR_CONNECTION, "%s cannot be reached: the Hub's proxy answered %d",
+                  where, t->head.status);
+        end->error.http_status = t->head.status;
+    } else if (result->ok && t->head_done) {
         end->outcome = TRANSFER_OK;
     } else if (result->ok) {
         /* libcurl takes a head that ends with the connection for complete. */
@@ -61,9 +86,9 @@ static void log_end(const struct transfer *t, enum transfer_outcome outcome) {
     char status[16], took[32];
     snprintf(status, sizeof status, "%d", t->head.status);
     snprintf(took, sizeof took, "%.3f", (double)(clock_us() - t->started_us) / 1000);
-    log_event(client, outcome == TRANSFER_OK ? SBX_LOG_DEBUG : SBX_LOG_INFO, "request", "method",
-              t->spec.method, "route", t->spec.log_route, "outcome", outcomes[outcome], "status", status,
-              "ms", took, NULL);
+    const char *event = t->spec.event != NULL ? t->spec.event : "request";
+    log_event(client, outcome == TRANSFER_OK ? SBX_LOG_DEBUG : SBX_LOG_INFO, event, "method", t->spec.method,
+              "route", t->spec.log_route, "outcome", outcomes[outcome], "status", status, "ms", took, NULL);
 }
 
 static void finish(struct transfer *t, const struct transport_result *result) {
@@ -71,6 +96,9 @@ static void finish(struct transfer *t, const struct transport_result *result) {
     explain(t, result, &end);
     log_end(t, end.outcome);
     detach(t);
+    struct endpoint *endpoint = t->spec.endpoint;
+    if (end.outcome != TRANSFER_OK && end.outcome != TRANSFER_STOPPED && endpoint->trouble != NULL)
+        endpoint->trouble(endpoint->trouble_ctx);
     t->spec.on_end(t->spec.ctx, &end);
     free(t);
 }
@@ -213,6 +241,7 @@ static void ignore_end(void *ctx, const struct transfer_end *end) {
 
 void transfer_abandon(struct transfer *t, void *body) {
     t->owned = body;
+    t->spec.on_header = NULL;
     t->spec.on_head = NULL;
     t->spec.on_data = NULL;
     t->spec.on_end = ignore_end;

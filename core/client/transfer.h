@@ -20,6 +20,8 @@ struct transfer_head { /* what is kept of a response's head */
     bool chunked;   /* with neither, the end of the body is the end of the connection, however that came */
     char content_type[64];
     char etag[112];
+    bool coded;   /* our agent has written it: an error carries a code of its own */
+    int retry_ms; /* Retry-After; -1 = none */
 };
 
 enum transfer_flow {
@@ -46,7 +48,8 @@ struct transfer_end {
 
 struct transfer_spec {
     struct endpoint *endpoint; /* outlives the transfer */
-    const char *method;        /* these four are literals */
+    const char *method;        /* these five are literals */
+    const char *event;         /* in the log; NULL = "request" */
     const char *log_route;     /* "processes/:id": for the log, without ids and paths */
     const char *accept;        /* NULL = anything */
     const char *content_type;  /* of the body; NULL = none */
@@ -63,6 +66,7 @@ struct transfer_spec {
     int64_t silence_ms; /* 0 = no limit */
     /* Any may be NULL but on_end. on_head: false stops. on_end: once, last; the transfer is gone when it
      * returns. */
+    void (*on_header)(void *ctx, const char *name, size_t name_len, const char *value, size_t len);
     bool (*on_head)(void *ctx, const struct transfer_head *head);
     enum transfer_flow (*on_data)(void *ctx, const char *data, size_t len);
     void (*on_end)(void *ctx, const struct transfer_end *end);

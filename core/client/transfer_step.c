@@ -5,6 +5,8 @@
 #include <strings.h>
 
 #include "util/clock.h"
+#include "util/text.h"
+#include "wire/names.h"
 
 #define HEAD_MAX (256 * 1024)
 
@@ -17,6 +19,12 @@ static void take_header(struct transfer_head *head, const char *name, size_t nam
     } else if (name_len == 12 && strncasecmp(name, "Content-Type", 12) == 0) {
         into = head->content_type, room = sizeof head->content_type;
     }
+    if (name_len == sizeof HEADER_CODE - 1 && strncasecmp(name, HEADER_CODE, name_len) == 0)
+        head->coded = true;
+    uint64_t seconds;
+    bool retry = name_len == 11 && strncasecmp(name, "Retry-After", 11) == 0;
+    if (retry && text_u64(value, value_len, &seconds) && seconds <= 3600)
+        head->retry_ms = (int)seconds * 1000;
     if (name_len == 17 && strncasecmp(name, "Transfer-Encoding", 17) == 0) head->chunked = true;
     if (into == NULL || value_len >= room) return;
     memcpy(into, value, value_len);
@@ -43,6 +51,7 @@ bool transfer_step_header(struct transfer *t, const char *line, size_t len, int 
     if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         memset(&t->head, 0, sizeof t->head);
         t->head.status = status;
+        t->head.retry_ms = -1;
         return true;
     }
     size_t end = len;
@@ -56,6 +65,8 @@ bool transfer_step_header(struct transfer *t, const char *line, size_t len, int 
     while (value < line + end && (*value == ' ' || *value == '\t'))
         value++;
     take_header(&t->head, line, (size_t)(colon - line), value, (size_t)(line + end - value));
+    if (t->spec.on_header != NULL)
+        t->spec.on_header(t->spec.ctx, line, (size_t)(colon - line), value, (size_t)(line + end - value));
     return true;
 }
 

@@ -56,7 +56,6 @@ void transport_pool_leave(struct transport_pool *pool) {
 }
 
 /* ---- From libcurl to the driver */
-
 static void pump(struct transport *transport, curl_socket_t fd, int events);
 
 static void socket_ready(void *ctx, unsigned events) {
@@ -133,7 +132,6 @@ static size_t on_read(char *into, size_t size, size_t count, void *ctx) {
     return got != TRANSFER_READ_FAILED ? got : CURL_READFUNC_ABORT;
 }
 
-#if LIBCURL_VERSION_NUM >= 0x075000
 static int before_request(void *ctx, char *peer, char *own, int peer_port, int own_port) {
     struct transfer *t = ctx;
     (void)peer, (void)own, (void)peer_port, (void)own_port;
@@ -141,7 +139,6 @@ static int before_request(void *ctx, char *peer, char *own, int peer_port, int o
     bool forbidden = (t->spec.once || t->spec.fresh) && !testing_off("fresh-connect");
     return again && forbidden ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
-#endif
 
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
@@ -185,9 +182,7 @@ static CURL *new_handle(void) {
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-#if LIBCURL_VERSION_NUM >= 0x075000
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
-#endif
     return easy;
 }
 
@@ -201,7 +196,7 @@ static bool add_header(struct curl_slist **list, const char *line) {
 static bool add_named(struct curl_slist **list, const char *name, const char *value) {
     char line[256];
     int len = snprintf(line, sizeof line, "%s: %s", name, value);
-    return len > 0 && (size_t)len < sizeof line && add_header(list, line);
+    return (size_t)len < sizeof line && add_header(list, line);
 }
 
 static bool build_headers(struct transfer *t, const struct transfer_spec *spec) {
@@ -210,11 +205,13 @@ static bool build_headers(struct transfer *t, const struct transfer_spec *spec) 
     bool ok = true;
     /* libcurl would wait a second for "100 Continue" before a body above 1 MiB. */
     if (has_body) ok = add_header(list, "Expect:");
+    if (ok && !has_body && strcmp(spec->method, "POST") == 0) ok = add_header(list, "Content-Type:");
     if (ok && has_body)
         ok = spec->content_type != NULL ? add_named(list, "Content-Type", spec->content_type)
                                         : add_header(list, "Content-Type:");
     if (ok && spec->accept != NULL) ok = add_named(list, "Accept", spec->accept);
     if (ok && spec->endpoint->token_header != NULL) ok = add_header(list, spec->endpoint->token_header);
+    if (ok && spec->endpoint->bearer_header != NULL) ok = add_header(list, spec->endpoint->bearer_header);
     for (size_t i = 0; ok && i < sizeof spec->headers / sizeof *spec->headers && spec->headers[i] != NULL;
          i++)
         ok = add_header(list, spec->headers[i]);
@@ -262,9 +259,6 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
     bool fresh =
         spec->fresh || spec->read != NULL; /* what libcurl could not rewind must not meet a dead connection */
-#if LIBCURL_VERSION_NUM < 0x075000
-    fresh = fresh || spec->once; /* there is no other way to keep libcurl from re-sending */
-#endif
     if (testing_off("fresh-connect")) fresh = false;
     curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
     set_method(t->easy, spec);
@@ -274,11 +268,10 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_READDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
-#if LIBCURL_VERSION_NUM >= 0x075000
     curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
-#endif
     t->tls = strncmp(endpoint->url, "https:", 6) == 0;
-    return true;
+    const char *ca_file = transport->client->ca_file;
+    return !t->tls || ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK;
 }
 
 bool transport_add(struct transfer *t) {
@@ -410,6 +403,14 @@ static bool introduce(struct transport *transport) {
     if (ok) transport->pool[transport->pooled++] = easy;
     if (!ok) curl_easy_cleanup(easy);
     return ok;
+}
+
+const char *transport_ca_file(void) {
+    return curl_version_info(CURLVERSION_NOW)->cainfo;
+}
+
+const char *transport_version(void) {
+    return curl_version();
 }
 
 struct transport *transport_new(struct sbx_client *client, sbx_error *err) {

@@ -57,6 +57,10 @@ struct transport_result {
     int system_errno;
 };
 
+/* The certificates that libcurl trusts by itself; NULL = it says none. */
+const char *transport_ca_file(void);
+const char *transport_version(void); /* of libcurl, with its TLS */
+
 /* The endpoint is gone: its idle connections are closed, now or when the last transfer over it has ended.
  * NULL does nothing. */
 void transport_pool_leave(struct transport_pool *pool);

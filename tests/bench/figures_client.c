@@ -59,7 +59,7 @@ static double cpu_of_sandbox(pid_t keeper) {
 static pid_t keeper_of(sbx_client *client, const char *id) {
     sbx_sandbox_list *list;
     pid_t pid = 0;
-    need(sbx_sandbox_list_all(&list, client, NULL, &err), "list");
+    need(sbx_sandbox_list_all(&list, client, NULL, NULL, &err), "list");
     for (size_t i = 0; i < sbx_sandbox_list_count(list); i++)
         if (strcmp(sbx_sandbox_list_get(list, i)->id, id) == 0)
             pid = (pid_t)sbx_sandbox_list_get(list, i)->pid;

@@ -16,12 +16,13 @@ use this module run in a Python of their own:
 """
 import ctypes
 import functools
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_int, c_int64, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_int, c_int64, c_size_t, c_uint, c_uint16, c_uint64, c_void_p
 from pathlib import Path
 
 BUILD = Path(os.environ.get("SBX_BUILD", Path(__file__).resolve().parents[2] / "build"))
@@ -135,7 +136,8 @@ class FileInfo(Sized):
 class Completion(Sized):
     _fields_ = [("size", c_size_t), ("user", c_void_p), ("status", c_int), ("error", CError), ("sandbox", c_void_p),
                 ("process", c_void_p), ("result", c_void_p), ("bytes", c_void_p), ("files", c_void_p), ("processes", c_void_p),
-                ("sandboxes", c_void_p), ("number", c_uint64), ("event", POINTER(Event)), ("file", POINTER(FileInfo))]
+                ("sandboxes", c_void_p), ("number", c_uint64), ("event", POINTER(Event)), ("file", POINTER(FileInfo)),
+                ("hardware", c_void_p)]
 
 
 class LogField(Structure):
@@ -147,7 +149,8 @@ LOG_HOOK = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p, POINTER(LogField), 
 
 class ClientOptions(Sized):
     _fields_ = [("size", c_size_t), ("provider", c_char_p), ("agent_path", c_char_p), ("runtime_dir", c_char_p), ("log", LOG_HOOK),
-                ("log_user", c_void_p), ("log_level", c_int)]
+                ("log_user", c_void_p), ("log_level", c_int), ("hub_endpoint", c_char_p), ("hub_token", c_char_p),
+                ("hub_namespace", c_char_p), ("ca_file", c_char_p), ("no_telemetry", c_int)]
 
 
 class Bind(Structure):
@@ -157,12 +160,29 @@ class Bind(Structure):
 class SandboxOptions(Sized):
     _fields_ = [("size", c_size_t), ("isolation", c_char_p), ("network", c_char_p), ("binds", POINTER(Bind)), ("bind_count", c_size_t),
                 ("env", POINTER(c_char_p)), ("cwd", c_char_p), ("detached", c_int), ("idle_timeout_ms", c_int64),
-                ("limit_processes", c_uint64), ("limit_memory", c_uint64), ("limit_disk", c_uint64), ("limit_open_files", c_uint64)]
+                ("limit_processes", c_uint64), ("limit_memory", c_uint64), ("limit_disk", c_uint64), ("limit_open_files", c_uint64),
+                ("image", c_char_p), ("flavor", c_char_p), ("secrets", POINTER(c_char_p)), ("volumes", POINTER(c_char_p)),
+                ("labels", POINTER(c_char_p)), ("hub_namespace", c_char_p), ("lifetime_ms", c_int64), ("max_cost_micro_usd", c_uint64),
+                ("ports", POINTER(c_uint16)), ("port_count", c_size_t), ("forward_hf_token", c_int), ("client_key", c_char_p)]
+
+
+class Filter(Sized):
+    _fields_ = [("size", c_size_t), ("min_age_ms", c_int64), ("labels", POINTER(c_char_p)), ("hub_namespace", c_char_p)]
+
+
+class Timings(Sized):
+    _fields_ = [("size", c_size_t), ("accepted_ms", c_int64), ("running_ms", c_int64), ("answered_ms", c_int64)]
+
+
+class Hardware(Structure):
+    _fields_ = [("flavor", c_char_p), ("title", c_char_p), ("cpu", c_char_p), ("memory", c_char_p), ("disk", c_char_p),
+                ("accelerator", c_char_p), ("micro_usd_per_minute", c_int64)]
 
 
 class SandboxRow(Structure):
     _fields_ = [("id", c_char_p), ("provider", c_char_p), ("created_at_ms", c_int64), ("pid", c_int64), ("detached", c_int),
-                ("running", c_int), ("damaged", c_int)]
+                ("running", c_int), ("damaged", c_int), ("hub_namespace", c_char_p), ("stage", c_char_p), ("image", c_char_p),
+                ("flavor", c_char_p), ("started_at_ms", c_int64), ("cost_micro_usd", c_int64)]
 
 
 class Command(Sized):
@@ -196,9 +216,14 @@ _SIGNATURES = {
     "sandbox_connect_endpoint": (c_int, _OUT, _HANDLE, _TEXT, _TEXT, _CALL, _ERR),
     "sandbox_id": (_TEXT, _HANDLE), "sandbox_kill": (c_int, _HANDLE, _CALL, _ERR),
     "sandbox_kill_by_id": (c_int, _HANDLE, _TEXT, _CALL, _ERR), "sandbox_free": (None, _HANDLE),
-    "sandbox_info": (c_int, _OUT, _HANDLE, _CALL, _ERR), "sandbox_list_all": (c_int, _OUT, _HANDLE, _CALL, _ERR),
+    "sandbox_info": (c_int, _OUT, _HANDLE, _CALL, _ERR), "sandbox_list_all": (c_int, _OUT, _HANDLE, POINTER(Filter), _CALL, _ERR),
     "sandbox_list_count": (c_size_t, _HANDLE), "sandbox_list_get": (POINTER(SandboxRow), _HANDLE, c_size_t),
-    "sandbox_list_free": (None, _HANDLE), "reap": (c_int, POINTER(c_uint64), _HANDLE, c_int64, _CALL, _ERR),
+    "sandbox_list_free": (None, _HANDLE), "reap": (c_int, POINTER(c_uint64), _HANDLE, POINTER(Filter), _CALL, _ERR),
+    "sandbox_timings": (c_int, POINTER(Timings), _HANDLE, _ERR), "sandbox_port_url": (c_int, _OUT, _HANDLE, c_uint16, _ERR),
+    "sandbox_port_headers": (c_int, _OUT, _HANDLE, c_uint16, _ERR), "client_info": (c_int, _OUT, _HANDLE, _CALL, _ERR),
+    "parse_duration": (c_int, POINTER(c_int64), _TEXT, _ERR), "hardware_list_all": (c_int, _OUT, _HANDLE, _CALL, _ERR),
+    "hardware_list_count": (c_size_t, _HANDLE), "hardware_list_get": (POINTER(Hardware), _HANDLE, c_size_t),
+    "hardware_list_free": (None, _HANDLE),
     "run": (c_int, _OUT, _HANDLE, POINTER(Command), _CALL, _ERR),
     "result_exit_code": (c_int, _HANDLE), "result_signal": (c_int, _HANDLE), "result_timed_out": (c_int, _HANDLE),
     "result_duration_ms": (c_int64, _HANDLE), "result_limit": (_TEXT, _HANDLE),
@@ -325,6 +350,11 @@ class Queue(Handle):
         return done if check("queue_next", byref(done), self.handle, timeout_ms) == OK else None
 
 
+def _row(struct, **more):
+    values = {name: getattr(struct, name) for name, _ in struct._fields_}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()} | more
+
+
 class Client(Handle):
     free = "client_free"
 
@@ -339,6 +369,9 @@ class Client(Handle):
         if binds:
             items = [Bind(_path(s), None if t is None else _path(t), w) for s, t, w in binds]
             options.update(binds=(Bind * len(items))(*items), bind_count=len(items))
+        if "ports" in options:
+            ports = options["ports"]
+            options.update(ports=(c_uint16 * len(ports))(*ports), port_count=len(ports))
         given = SandboxOptions(**options)
         return Sandbox(make("sandbox_create", self.handle, byref(given), call(timeout_ms, cancel)))
 
@@ -349,22 +382,32 @@ class Client(Handle):
         token = None if token is None else token.encode()
         return Sandbox(make("sandbox_connect_endpoint", self.handle, endpoint.encode(), token, call(timeout_ms)))
 
-    def list(self):
-        found = make("sandbox_list_all", self.handle, None)
+    def list(self, **filter):
+        """Rows as dictionaries; filter: min_age_ms, labels, hub_namespace."""
+        found = make("sandbox_list_all", self.handle, byref(Filter(**filter)), None)
         try:
             rows = [lib.sbx_sandbox_list_get(found, i).contents for i in range(lib.sbx_sandbox_list_count(found))]
-            return [{"id": r.id.decode(), "provider": r.provider.decode(), "created_at_ms": r.created_at_ms, "pid": r.pid,
-                     "detached": bool(r.detached), "running": bool(r.running), "damaged": bool(r.damaged)} for r in rows]
+            return [_row(r, detached=bool(r.detached), running=bool(r.running), damaged=bool(r.damaged)) for r in rows]
         finally:
             lib.sbx_sandbox_list_free(found)
 
     def kill(self, id, timeout_ms=0):
         check("sandbox_kill_by_id", self.handle, id.encode(), call(timeout_ms))
 
-    def reap(self, min_age_ms=0):
+    def reap(self, min_age_ms=0, **filter):
         number = c_uint64()
-        check("reap", byref(number), self.handle, min_age_ms, None)
+        check("reap", byref(number), self.handle, byref(Filter(min_age_ms=min_age_ms, **filter)), None)
         return number.value
+
+    def info(self):
+        return json.loads(_take_bytes(make("client_info", self.handle, None)))
+
+    def hardware(self):
+        found = make("hardware_list_all", self.handle, None)
+        try:
+            return [_row(lib.sbx_hardware_list_get(found, i).contents) for i in range(lib.sbx_hardware_list_count(found))]
+        finally:
+            lib.sbx_hardware_list_free(found)
 
 
 class Result:
@@ -419,7 +462,6 @@ class Sandbox(Handle):
             lib.sbx_process_list_free(found)
 
     def info(self):
-        import json
         return json.loads(_take_bytes(make("sandbox_info", self.handle, None)))
 
     def kill(self, timeout_ms=0):

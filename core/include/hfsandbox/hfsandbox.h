@@ -126,6 +126,7 @@ typedef struct sbx_bytes sbx_bytes;
 typedef struct sbx_file_list sbx_file_list;
 typedef struct sbx_process_list sbx_process_list;
 typedef struct sbx_sandbox_list sbx_sandbox_list;
+typedef struct sbx_hardware_list sbx_hardware_list;
 
 #define SBX_NO_TIMEOUT ((int64_t)-1)
 
@@ -176,6 +177,7 @@ typedef struct sbx_completion {
     uint64_t number;             /* of functions whose `out` is a number; of sbx_process_output its out_offset */
     struct sbx_event *event;     /* of sbx_process_next and sbx_process_wait: free it with sbx_event_free */
     struct sbx_file_info *file;  /* of functions whose `out` is a struct: free() is wrong, use sbx_file_info_free */
+    sbx_hardware_list *hardware;
 } sbx_completion;
 #define SBX_COMPLETION_INIT SBX_INIT(sbx_completion, size)
 
@@ -200,6 +202,10 @@ typedef struct sbx_log_field {
 
      request                   method, route, outcome (ok, not_sent, lost, silent, stopped), status, ms: DEBUG when ok, else INFO
      sandbox.created           id, provider: INFO
+     sandbox.progress          id, phase (accepted, running, answering), stage, ms (since the call began): INFO; provider jobs
+     sandbox.retried           id, reason: WARNING; the job could not start our agent, and another one with the Hub's own takes its place
+     hub.request               method, route, outcome, status, ms: as request, of the Hub's API
+     job.cancel_unconfirmed    id: WARNING; a job that was to be canceled may still run
      sandbox.ended             id, provider ("" of one connected to by its address): INFO
      process.kill_unconfirmed  sandbox: WARNING; a command that was to be killed may still run
      runtime_dir.ignored       variable, reason: WARNING; detached sandboxes are looked for, and made, below /tmp instead
@@ -208,23 +214,38 @@ typedef void sbx_log_hook(void *user, sbx_log_level level, const char *event, co
 
 typedef struct sbx_client_options {
     size_t size;
-    const char *provider;   /* "local"; NULL = $HFSANDBOX_PROVIDER, else "local" */
+    const char *provider;   /* "local" or "jobs"; NULL = $HFSANDBOX_PROVIDER, else "local" */
     const char *agent_path; /* the hfsandbox-agent to use; NULL = $HFSANDBOX_AGENT, beside the library, then libexec */
     const char *runtime_dir; /* where detached sandboxes keep their records; NULL = $XDG_RUNTIME_DIR/hfsandbox, else a private
                                 directory below /tmp */
     sbx_log_hook *log;      /* NULL = none */
     void *log_user;
     sbx_log_level log_level;
+    /* Of provider "jobs" alone. */
+    const char *hub_endpoint;  /* NULL = $HF_ENDPOINT, else "https://huggingface.co" */
+    const char *hub_token;     /* NULL = $HF_TOKEN, $HUGGING_FACE_HUB_TOKEN, the file at $HF_TOKEN_PATH or $HF_HOME/token */
+    const char *hub_namespace; /* the user or organization that jobs belong to and are charged to; NULL = the token's user */
+    const char *ca_file;       /* certificates to trust, in one PEM file; NULL = $CURL_CA_BUNDLE, $SSL_CERT_FILE, the system's own */
+    int no_telemetry;          /* 1 = tell the Hub nothing about the use of this library; so do $HF_HUB_DISABLE_TELEMETRY,
+                                  $DISABLE_TELEMETRY, $DO_NOT_TRACK and $HF_HUB_OFFLINE */
 } sbx_client_options;
 #define SBX_CLIENT_OPTIONS_INIT SBX_INIT(sbx_client_options, size)
 
-/* [any] options NULL = defaults. Cheap: no thread, no connection yet. */
+/* [any] options NULL = defaults. Cheap: no thread, no connection yet. Provider "jobs" without a token is SBX_ERROR_AUTH. */
 SBX_API sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, sbx_error *err);
 /* [last] Gives the handle back; what was made with it keeps the client itself alive until it is freed too. Commands that sbx_process_free, a
    passed deadline or a cancellation is to kill are killed in the background; this waits for those, at most 2 seconds. A program that
    ends by exit or by returning from main does the same for all its clients, whatever it has freed, in 2 seconds altogether. (_exit
-   and a fatal signal do not: attached sandboxes end with the program all the same, commands in others go on.) */
+   and a fatal signal do not: attached local sandboxes end with the program all the same, commands in others go on, and jobs end by their
+   idle timer or lifetime.) Jobs of attached sandboxes that still live at the program's end are canceled in the same way, in 5 seconds. */
 SBX_API void sbx_client_free(sbx_client *client);
+
+/* [any] What this client works with, as one JSON object; never a secret. {"version", "provider", "curl" (with its TLS), "ca" (file or
+   null), "telemetry" (bool)}, and of provider "jobs" "endpoint", "token_source", "user", "namespace", "organizations": the token is tried for that. */
+SBX_API sbx_status sbx_client_info(sbx_bytes **out, sbx_client *client, const sbx_call *call, sbx_error *err);
+
+/* [any] "90" (seconds), "1.5s", "500ms", "10m", "2h", "1d", "2w": a number and a unit, in lower or upper case. SBX_ERROR_INVALID otherwise. */
+SBX_API sbx_status sbx_parse_duration(int64_t *out_ms, const char *text, sbx_error *err);
 
 /* ---------------------------------------------------------------- Sandbox */
 
@@ -253,15 +274,33 @@ typedef struct sbx_sandbox_options {
     uint64_t limit_memory;     /* bytes, of all its processes together; 0 = 4 GiB, or three quarters of the machine's if that is less */
     uint64_t limit_disk;       /* bytes, of everything it writes (kept in memory); 0 = 1 GiB; isolation full only */
     uint64_t limit_open_files; /* of each process; 0 = 4096 */
+    /* Of provider "jobs" alone, which takes of the ones above env, detached and idle_timeout_ms (0 = 10 minutes, attached or not). */
+    const char *image;           /* a Docker image, or a Space as "hf.co/spaces/OWNER/NAME"; NULL = "python:3.12". It needs /bin/sh. */
+    const char *flavor;          /* the hardware, see sbx_hardware_list_all; NULL = "cpu-basic" */
+    const char *const *secrets;  /* "NAME=value": as env, but the Hub shows them to nobody; NULL-terminated, as the next two */
+    const char *const *volumes;  /* "hf://[models/|datasets/|spaces/|buckets/]OWNER/NAME[@REVISION][/PATH]:/MOUNT[:ro|:rw]" */
+    const char *const *labels;   /* "key=value", of letters, digits, - and _, at most 100 each; "hf-sandbox…" is the library's */
+    const char *hub_namespace;   /* NULL = the client's */
+    int64_t lifetime_ms;         /* the Hub ends the job then, whatever it does; 0 = 24 hours; whole seconds, rounded up */
+    uint64_t max_cost_micro_usd; /* the most that the job may cost in its lifetime, in millionths of a dollar; 0 = no ceiling. An explicit
+                                    lifetime_ms above it is an error; the default one is shortened to fit. */
+    const uint16_t *ports;       /* TCP ports that the Hub's proxy shall reach directly (at most 10); see sbx_sandbox_port_url */
+    size_t port_count;
+    int forward_hf_token;        /* 1 = commands find the client's Hub token in HF_TOKEN. Whoever reads it there can act as you and, with it,
+                                    enter each of your other sandboxes: their keys are derived from it. */
+    const char *client_key;      /* letters, digits, - and _, at most 64: creations with the same key, by whatever program, give the same sandbox
+                                    as long as it runs; NULL = each creation makes a new one */
 } sbx_sandbox_options;
 #define SBX_SANDBOX_OPTIONS_INIT SBX_INIT(sbx_sandbox_options, size)
 
-/* [any] Makes a sandbox and returns when it answers. A failure, a deadline or a cancellation at any point leaves nothing running.
-   Default deadline 120 seconds. */
+/* [any] Makes a sandbox and returns when it answers. A failure, a deadline or a cancellation at any point leaves nothing running (what a lost
+   reply may have left is looked for and ended in the background). Options that the provider does not have are SBX_ERROR_INVALID.
+   Default deadline 120 seconds; hardware that is scarce may need more. */
 SBX_API sbx_status sbx_sandbox_create(sbx_sandbox **out, sbx_client *client, const sbx_sandbox_options *options, const sbx_call *call,
                                       sbx_error *err);
 
-/* [any] A handle to a running detached sandbox of this user, by its id. Freeing it leaves the sandbox running. */
+/* [any] A handle to a running sandbox, by its id. Freeing it leaves the sandbox running. Local: a detached one of this user. Jobs: "ID" or
+   "NAMESPACE/ID", from any computer with the same Hub token that made it; one that is being scheduled is waited for. */
 SBX_API sbx_status sbx_sandbox_connect(sbx_sandbox **out, sbx_client *client, const char *id, const sbx_call *call, sbx_error *err);
 
 /* [any] A handle to an agent that answers at a base URL ("http://127.0.0.1:49983") or a Unix socket ("unix:/path", at most 107 bytes), for agents
@@ -271,6 +310,23 @@ SBX_API sbx_status sbx_sandbox_connect_endpoint(sbx_sandbox **out, sbx_client *c
                                                 const sbx_call *call, sbx_error *err);
 
 SBX_API const char *sbx_sandbox_id(const sbx_sandbox *sandbox); /* [any] */
+
+/* [any] How long its creation took, in milliseconds since the call began; -1 = that did not happen here (it was connected to; or, of
+   accepted and running, it is local). */
+typedef struct sbx_timings {
+    size_t size;
+    int64_t accepted_ms; /* the Hub has accepted the job */
+    int64_t running_ms;  /* the job was seen running */
+    int64_t answered_ms; /* the agent has answered */
+} sbx_timings;
+#define SBX_TIMINGS_INIT SBX_INIT(sbx_timings, size)
+SBX_API sbx_status sbx_sandbox_timings(sbx_timings *out, const sbx_sandbox *sandbox, sbx_error *err);
+
+/* [any] Where a server that listens on a TCP port inside is reached: a URL without a slash at its end, and the headers that a request to it
+   needs, as "Name: value" lines that end with CR LF. The headers are secrets: give them to nobody but that URL, and follow no redirect
+   with them. Not for local sandboxes (SBX_ERROR_UNSUPPORTED). Neither waits. */
+SBX_API sbx_status sbx_sandbox_port_url(sbx_bytes **out, sbx_sandbox *sandbox, uint16_t port, sbx_error *err);
+SBX_API sbx_status sbx_sandbox_port_headers(sbx_bytes **out, sbx_sandbox *sandbox, uint16_t port, sbx_error *err);
 
 /* [any] Ends the sandbox and everything in it; returns when that is confirmed: its machine has ended or, of one connected to by its address, all
    commands have ended and the agent cannot be reached any more. Ending it twice is fine. Calls under way on it fail with SBX_ERROR_AGENT.
@@ -289,24 +345,57 @@ SBX_API void sbx_sandbox_free(sbx_sandbox *sandbox);
    "The machine", plus "id", "provider", "detached"). */
 SBX_API sbx_status sbx_sandbox_info(sbx_bytes **out, sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
 
-/* [any] The detached sandboxes of this user, and the attached ones of this client. */
-SBX_API sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, const sbx_call *call, sbx_error *err);
+/* Which sandboxes. NULL = all. */
+typedef struct sbx_filter {
+    size_t size;
+    int64_t min_age_ms;         /* those made at least so long ago */
+    const char *const *labels;  /* jobs: those with all these labels, "key=value"; NULL-terminated */
+    const char *hub_namespace;  /* jobs: NULL = the client's */
+} sbx_filter;
+#define SBX_FILTER_INIT SBX_INIT(sbx_filter, size)
+
+/* [any] Local: the detached sandboxes of this user, and the attached ones of this client. Jobs: all of the namespace that are scheduled or run,
+   whoever made them. */
+SBX_API sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, const sbx_filter *filter, const sbx_call *call,
+                                        sbx_error *err);
 typedef struct sbx_sandbox_info_row {
     const char *id;
     const char *provider;
     int64_t created_at_ms; /* since 1970 */
     int64_t pid;           /* of the local agent's keeper; 0 = none */
     int detached;
-    int running; /* 0 = only its record is left; sbx_reap removes it */
+    int running; /* 0 = local: only its record is left, sbx_reap removes it; jobs: not yet */
     int damaged; /* 1 = its record cannot be read: it can be ended, but not used */
+    /* Jobs; NULL and 0 for local ones. */
+    const char *hub_namespace; /* the owner; with it the id is "NAMESPACE/ID" */
+    const char *stage;      /* the Hub's word: "SCHEDULING", "RUNNING" */
+    const char *image;
+    const char *flavor;
+    int64_t started_at_ms;  /* 0 = not yet */
+    int64_t cost_micro_usd; /* until now, by the price list; -1 = its flavor is not on the list */
 } sbx_sandbox_info_row;
 SBX_API size_t sbx_sandbox_list_count(const sbx_sandbox_list *list);
 SBX_API const sbx_sandbox_info_row *sbx_sandbox_list_get(const sbx_sandbox_list *list, size_t index); /* NULL past the end */
 SBX_API void sbx_sandbox_list_free(sbx_sandbox_list *list); /* [last] */
 
-/* [any] Ends this user's detached sandboxes that are older than min_age_ms (0 = all) and removes what ended ones left. `out` (may be NULL) gets how
-   many were ended or cleaned up. */
-SBX_API sbx_status sbx_reap(uint64_t *out, sbx_client *client, int64_t min_age_ms, const sbx_call *call, sbx_error *err);
+/* [any] Ends the sandboxes that sbx_sandbox_list_all lists, apart from attached ones of this client, and removes what ended ones left. `out` (may be
+   NULL) gets how many were ended or cleaned up. */
+SBX_API sbx_status sbx_reap(uint64_t *out, sbx_client *client, const sbx_filter *filter, const sbx_call *call, sbx_error *err);
+
+/* [any] The hardware that provider "jobs" offers, and its price; as the Hub lists it. */
+SBX_API sbx_status sbx_hardware_list_all(sbx_hardware_list **out, sbx_client *client, const sbx_call *call, sbx_error *err);
+typedef struct sbx_hardware {
+    const char *flavor;
+    const char *title;
+    const char *cpu;         /* "2 vCPU" */
+    const char *memory;      /* "16 GB" */
+    const char *disk;
+    const char *accelerator; /* "1 x T4, 16 GB"; NULL = none */
+    int64_t micro_usd_per_minute; /* -1 = not said */
+} sbx_hardware;
+SBX_API size_t sbx_hardware_list_count(const sbx_hardware_list *list);
+SBX_API const sbx_hardware *sbx_hardware_list_get(const sbx_hardware_list *list, size_t index); /* NULL past the end */
+SBX_API void sbx_hardware_list_free(sbx_hardware_list *list); /* [last] */
 
 /* ---------------------------------------------------------------- Commands */
 

@@ -1,0 +1,161 @@
+#include "client/hardware.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "client/client.h"
+#include "client/jobs.h"
+#include "client/json.h"
+#include "client/op.h"
+#include "client/provider.h"
+#include "util/clock.h"
+
+#define ROWS_MAX 1000
+
+struct sbx_hardware_list {
+    size_t count;
+    sbx_hardware *rows; /* their texts are owned */
+};
+
+static bool copy(const char **out, const char *text) {
+    *out = strdup(text != NULL ? text : "");
+    return *out != NULL;
+}
+
+/* {"type": "gpu", "model": "T4", "quantity": "1", "vram": "16 GB"}; numbers may be numbers or texts. */
+static bool accelerator(const char **out, const struct json *value) {
+    if (!json_is_object(value)) return true;
+    const char *model = json_string(value, "model"), *vram = json_string(value, "vram");
+    const char *count = json_string(value, "quantity");
+    char number[24], text[160];
+    snprintf(number, sizeof number, "%lld", (long long)json_int(value, "quantity", 1));
+    snprintf(text, sizeof text, "%.10s x %.60s%s%.40s", count != NULL ? count : number,
+             model != NULL ? model : "?", vram != NULL ? ", " : "", vram != NULL ? vram : "");
+    return copy(out, text);
+}
+
+static int64_t per_minute(const struct json *item) {
+    int64_t micro = json_int(item, "unitCostMicroUSD", -1);
+    const char *unit = json_string(item, "unitLabel");
+    if (micro < 0) return -1;
+    if (unit == NULL || strncasecmp(unit, "min", 3) == 0) return micro;
+    if (strncasecmp(unit, "sec", 3) == 0) return micro * 60;
+    if (strncasecmp(unit, "hour", 4) == 0) return (micro + 59) / 60;
+    return -1;
+}
+
+sbx_hardware_list *hardware_parse(const char *text, size_t len) {
+    struct json *value = json_parse(text, len);
+    size_t count = json_is_array(value) ? json_count(value) : ROWS_MAX + 1;
+    sbx_hardware_list *list = count <= ROWS_MAX ? calloc(1, sizeof *list) : NULL;
+    if (list != NULL) list->rows = calloc(count + 1, sizeof *list->rows);
+    bool ok = list != NULL && list->rows != NULL;
+    for (const struct json *item = ok ? json_first(value) : NULL; ok && item != NULL;
+         item = json_next(item)) {
+        const char *name = json_string(item, "name");
+        if (name == NULL) continue;
+        sbx_hardware *row = &list->rows[list->count++];
+        row->micro_usd_per_minute = per_minute(item);
+        ok = copy(&row->flavor, name) && copy(&row->title, json_string(item, "prettyName")) &&
+             copy(&row->cpu, json_string(item, "cpu")) && copy(&row->memory, json_string(item, "ram")) &&
+             copy(&row->disk, json_string(item, "ephemeralStorage")) &&
+             accelerator(&row->accelerator, json_get(item, "accelerator"));
+    }
+    json_free(value);
+    if (ok) return list;
+    sbx_hardware_list_free(list);
+    return NULL;
+}
+
+int64_t hardware_cost(const sbx_hardware_list *list, const char *flavor) {
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
+        if (strcmp(list->rows[i].flavor, flavor) == 0) return list->rows[i].micro_usd_per_minute;
+    }
+    return -1;
+}
+
+int64_t hardware_price(const char *text, size_t len, const char *flavor) {
+    sbx_hardware_list *list = hardware_parse(text, len);
+    int64_t price = hardware_cost(list, flavor);
+    sbx_hardware_list_free(list);
+    return price;
+}
+
+size_t sbx_hardware_list_count(const sbx_hardware_list *list) {
+    return list != NULL ? list->count : 0;
+}
+
+const sbx_hardware *sbx_hardware_list_get(const sbx_hardware_list *list, size_t index) {
+    return list != NULL && index < list->count ? &list->rows[index] : NULL;
+}
+
+void sbx_hardware_list_free(sbx_hardware_list *list) {
+    if (list == NULL) return;
+    for (size_t i = 0; list->rows != NULL && i < list->count; i++) {
+        const sbx_hardware *row = &list->rows[i];
+        const char *texts[] = {row->flavor, row->title, row->cpu, row->memory, row->disk, row->accelerator};
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+            free((void *)(uintptr_t)texts[k]);
+    }
+    free(list->rows);
+    free(list);
+}
+
+/* ---- The call */
+
+static void asked(void *ctx, const struct hub_reply *reply) {
+    struct op *op = ctx;
+    op->ctx = NULL;
+    if (reply->status != SBX_OK) {
+        op_fail(op, &reply->error);
+        return;
+    }
+    op->out.hardware = hardware_parse(reply->body->data, reply->body->len);
+    if (op->out.hardware != NULL) {
+        op_done(op, SBX_OK);
+    } else {
+        op_failf(op, SBX_ERROR_PROTOCOL, "%s: the Hub's answer is no list of hardware", op->name);
+    }
+}
+
+static void asking_ended(struct op *op, sbx_status status) {
+    (void)status;
+    hub_call_cancel(op->ctx);
+}
+
+sbx_status sbx_hardware_list_all(sbx_hardware_list **out, sbx_client *client, const sbx_call *call,
+                                 sbx_error *err) {
+    const char *name = "sbx_hardware_list_all";
+    if (out != NULL) *out = NULL;
+    sbx_status status = client_check(client, name, err);
+    if (status != SBX_OK) return status;
+    if (client->provider != &provider_jobs)
+        return error_set(err, SBX_ERROR_UNSUPPORTED,
+                         "%s: provider %s has no hardware to choose: use provider jobs", name,
+                         client->provider->name);
+    if (out == NULL && (call == NULL || call->queue == NULL))
+        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
+    struct op *op;
+    status = op_begin(&op, client, NULL, name, call, 60000, err);
+    if (status != SBX_OK) return status;
+    sbx_error error;
+    op->end = asking_ended;
+    op->ctx = hub_call(&jobs_of(client)->hub,
+                       &(struct hub_call_spec){.method = "GET",
+                                               .name = name,
+                                               .log_route = "jobs/hardware",
+                                               .what = "asking for the hardware",
+                                               .target = "/api/jobs/hardware",
+                                               .repeatable = true,
+                                               .deadline = op->deadline,
+                                               .done = asked,
+                                               .ctx = op},
+                       &error);
+    if (op->ctx == NULL) op_fail(op, &error);
+    sbx_completion done;
+    status = op_finish(op, &done, err);
+    if (status == SBX_OK) *out = done.hardware;
+    return status;
+}

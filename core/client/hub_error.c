@@ -1,0 +1,190 @@
+#include "client/hub_error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "client/json.h"
+#include "util/buf.h"
+#include "util/text.h"
+
+#define LINK_MAX 8192
+
+void hub_hints_clear(struct hub_hints *hints) {
+    free(hints->next);
+    *hints = (struct hub_hints){.retry_ms = -1, .reset_ms = -1};
+}
+
+static bool is(const char *name, size_t len, const char *wanted) {
+    return len == strlen(wanted) && strncasecmp(name, wanted, len) == 0;
+}
+
+static void copy(char *into, size_t room, const char *value, size_t len) {
+    if (len >= room) len = room - 1;
+    memcpy(into, value, len);
+    into[len] = '\0';
+}
+
+static int64_t seconds(const char *text, size_t len) {
+    uint64_t value;
+    return text_u64(text, len, &value) && value < 86400 ? (int64_t)value * 1000 : -1;
+}
+
+/* ratelimit: "api";r=0;t=42 */
+static int64_t reset_of(const char *value, size_t len) {
+    for (const char *at = value, *end = value + len; at + 3 < end; at++) {
+        if (at[0] != ';' || at[1] != 't' || at[2] != '=') continue;
+        size_t digits = 0;
+        while (at + 3 + digits < end && at[3 + digits] >= '0' && at[3 + digits] <= '9')
+            digits++;
+        return seconds(at + 3, digits);
+    }
+    return -1;
+}
+
+/* <url>; rel="next" */
+static char *next_of(const char *url, const char *value, size_t len) {
+    if (len > LINK_MAX) return NULL;
+    char *text = strndup(value, len);
+    char *start = text != NULL ? strchr(text, '<') : NULL;
+    char *end = start != NULL ? strchr(start, '>') : NULL;
+    char *target = NULL;
+    if (end != NULL && strstr(end, "rel=\"next\"") != NULL) {
+        *end = '\0';
+        start++;
+        size_t base = strlen(url);
+        if (strncmp(start, url, base) == 0 && start[base] == '/') {
+            target = strdup(start + base);
+        } else if (start[0] == '/' && start[1] != '/') {
+            target = strdup(start);
+        }
+    }
+    free(text);
+    return target;
+}
+
+void hub_hints_take(struct hub_hints *hints, const char *url, const char *name, size_t name_len,
+                    const char *value, size_t len) {
+    if (is(name, name_len, "Retry-After")) {
+        hints->retry_ms = seconds(value, len);
+    } else if (is(name, name_len, "ratelimit")) {
+        hints->reset_ms = reset_of(value, len);
+    } else if (is(name, name_len, "X-Error-Message")) {
+        copy(hints->message, sizeof hints->message, value, len);
+    } else if (is(name, name_len, "X-Request-Id") ||
+               (hints->request_id[0] == '\0' &&
+                (is(name, name_len, "X-Amzn-Trace-Id") || is(name, name_len, "X-Amz-Cf-Id")))) {
+        copy(hints->request_id, sizeof hints->request_id, value, len);
+    } else if (is(name, name_len, "Link") && hints->next == NULL) {
+        hints->next = next_of(url, value, len);
+    }
+}
+
+void hub_error_redact(char *text, const char *secret) {
+    size_t len = secret != NULL ? strlen(secret) : 0;
+    if (len < 4) return;
+    for (char *at = strstr(text, secret); at != NULL; at = strstr(at + len, secret))
+        memset(at, '*', len);
+}
+
+static void append(char *text, size_t room, const char *more) {
+    size_t len = strlen(text);
+    if (more == NULL || *more == '\0' || len + 3 >= room) return;
+    snprintf(text + len, room - len, "%s%s", len > 0 ? ", " : "", more);
+}
+
+/* The forms of PROTOCOL 2. */
+static void text_of_body(char *text, size_t room, const char *body, size_t len) {
+    struct json *value = len > 0 ? json_parse(body, len) : NULL;
+    const struct json *error = json_get(value, "error");
+    append(text, room, json_text(error));
+    for (const struct json *item = json_is_array(error) ? json_first(error) : NULL; item != NULL;
+         item = json_next(item))
+        append(text, room, json_text(item));
+    append(text, room, json_string(value, "error_description"));
+    append(text, room, json_string(value, "message"));
+    const struct json *errors = json_get(value, "errors");
+    for (const struct json *item = json_first(errors); item != NULL; item = json_next(item))
+        append(text, room, json_string(item, "message"));
+    if (value == NULL && len > 0 && body[0] != '<') {
+        char start[200];
+        copy(start, sizeof start, body, len);
+        append(text, room, start);
+    }
+    json_free(value);
+}
+
+static const char *remedy(int status) {
+    switch (status) {
+    case 401:
+        return ": is the token valid? huggingface.co/settings/tokens shows it";
+    case 403:
+        return ": the token may not do that in this namespace; it needs the permission for Jobs there";
+    case 402:
+        return ": Jobs need a payment method or credits";
+    case 429:
+        return ": the rate limit is reached; try again later";
+    default:
+        return "";
+    }
+}
+
+static sbx_status code_of(int status) {
+    switch (status) {
+    case 400:
+    case 422:
+        return SBX_ERROR_INVALID;
+    case 401:
+    case 403:
+        return SBX_ERROR_AUTH;
+    case 402:
+        return SBX_ERROR_DENIED;
+    case 404:
+    case 410:
+        return SBX_ERROR_NOT_FOUND;
+    case 409:
+        return SBX_ERROR_CONFLICT;
+    case 413:
+    case 431:
+        return SBX_ERROR_TOO_LARGE;
+    case 429:
+    case 503:
+        return SBX_ERROR_BUSY;
+    default:
+        return status >= 500 ? SBX_ERROR_CONNECTION : SBX_ERROR_PROTOCOL;
+    }
+}
+
+static const char *lead(char out[128], const char *name) {
+    out[0] = '\0';
+    if (name != NULL) snprintf(out, 128, "%s: ", name);
+    return out;
+}
+
+void hub_error_reply(sbx_error *error, const char *name, const char *what, int http_status,
+                     const struct hub_hints *hints, const char *body, size_t len, const char *secret) {
+    char text[300] = "", begin[128], request[96] = "";
+    text_of_body(text, sizeof text, body != NULL ? body : "", body != NULL ? len : 0);
+    if (strstr(text, hints->message) == NULL) append(text, sizeof text, hints->message);
+    if (hints->request_id[0] != '\0') snprintf(request, sizeof request, "; request %s", hints->request_id);
+    lead(begin, name);
+    if (http_status >= 300 && http_status < 400) {
+        error_set(error, SBX_ERROR_PROTOCOL,
+                  "%s%s: the Hub answered with a redirect (%d), which is never followed: give the address "
+                  "that it leads to "
+                  "as HF_ENDPOINT%s",
+                  begin, what, http_status, request);
+    } else {
+        hub_error_redact(text, secret);
+        error_set(error, code_of(http_status), "%s%s: the Hub answered %d%s%s%s%s", begin, what, http_status,
+                  text[0] != '\0' ? " " : "", text, remedy(http_status), request);
+    }
+    error->http_status = http_status;
+}
+
+void hub_error_lost(sbx_error *error, const char *name, const char *what, const sbx_error *cause) {
+    char begin[128];
+    error_set(error, cause->code, "%s%s: %s", lead(begin, name), what, cause->message);
+    error->system_errno = cause->system_errno;
+}

@@ -1,0 +1,198 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/job_creation.h"
+#include "client/job_end.h"
+#include "client/json.h"
+#include "client/log.h"
+#include "client/telemetry.h"
+#include "util/clock.h"
+#include "wire/names.h"
+
+/* ---- Ready */
+
+static void ready(void *ctx, struct endpoint *agent) {
+    struct creation *c = ctx;
+    struct op *op = c->op;
+    c->timings.size = sizeof c->timings;
+    struct sbx_sandbox *sandbox = job_machine_sandbox(c->machine, agent);
+    if (sandbox == NULL) {
+        op_fail_memory(op);
+        return;
+    }
+    sandbox->timings = c->timings;
+    log_event(op->client, SBX_LOG_INFO, "sandbox.created", "id", sandbox->id, "provider", "jobs", NULL);
+    op->out.sandbox = sandbox;
+    op_done(op, SBX_OK);
+}
+
+static void start_again(struct creation *c) {
+    struct job_machine *m = c->machine;
+    log_event(c->op->client, SBX_LOG_WARNING, "sandbox.retried", "id", m->job.id, "reason",
+              "the image cannot decode the agent", NULL);
+    c->machine = NULL;
+    m->ended = true;
+    job_machine_free(m);
+    c->hub_agent = true;
+    c->posts = c->looks = 0;
+    c->unsure = false;
+    creation_post(c);
+}
+
+static void not_ready(void *ctx, const sbx_error *error) {
+    struct creation *c = ctx;
+    struct job_machine *m = c->machine;
+    if (m->job.phase == JOB_ENDED) {
+        bool undecoded = strstr(error->message, "hfsandbox-start: no decoder") != NULL;
+        m->ended = true;
+        if (undecoded && !c->hub_agent) {
+            start_again(c);
+            return;
+        }
+    }
+    creation_fail(c, error);
+}
+
+static void wait_for_it(struct creation *c) {
+    sbx_error error;
+    c->wait = (struct job_wait){.jobs = c->jobs,
+                                .machine = c->machine,
+                                .op = c->op,
+                                .begun_ms = c->begun_ms,
+                                .secrets = (const char *const *)c->hide,
+                                .ready = ready,
+                                .failed = not_ready,
+                                .ctx = c,
+                                .timings = &c->timings};
+    if (!job_wait_begin(&c->wait, &error)) creation_fail(c, &error);
+}
+
+/* ---- Made */
+
+static bool take_urls(struct creation *c, const struct json *value) {
+    struct job_machine *m = c->machine;
+    const char *hub = c->jobs->hub.endpoint.url;
+    bool foreign = false;
+    m->url = job_port_url(value, m->job.id, WIRE_PORT, hub, &foreign);
+    m->ports = calloc(c->port_count + 1, sizeof *m->ports);
+    m->port_urls = calloc(c->port_count + 1, sizeof *m->port_urls);
+    for (size_t i = 0; m->ports != NULL && m->port_urls != NULL && i < c->port_count; i++) {
+        m->ports[i] = c->ports[i];
+        m->port_urls[i] = job_port_url(value, m->job.id, c->ports[i], hub, &foreign);
+        m->port_count = i + 1;
+    }
+    if (m->url != NULL && m->ports != NULL && m->port_urls != NULL) return true;
+    op_failf(c->op, SBX_ERROR_PROTOCOL, "%s: the Hub has made job %s and %s; it was canceled", c->op->name,
+             m->job.id,
+             foreign ? "named an address for it that is not its own, which gets no token"
+                     : "named no address for its port");
+    return false;
+}
+
+static void check_key(struct creation *c);
+
+/* The job that is ours. made: by this call, so that another one with our key may have been made at the same
+ * time. */
+void creation_adopt(struct creation *c, const struct job *job, const struct json *value, bool made) {
+    const char *owner = jobs_namespace(c->jobs, c->hub_namespace);
+    struct job_machine *m = job_machine_new(c->jobs, job, owner);
+    c->unsure = false;
+    if (m == NULL) {
+        job_end_id(c->jobs, owner, job->id);
+        op_fail_memory(c->op);
+        return;
+    }
+    c->machine = m;
+    m->owned = !c->detached;
+    m->made = made;
+    c->timings.accepted_ms = clock_ms() - c->begun_ms;
+    char ms[24];
+    snprintf(ms, sizeof ms, "%lld", (long long)c->timings.accepted_ms);
+    log_event(c->op->client, SBX_LOG_INFO, "sandbox.progress", "id", job->id, "phase", "accepted", "stage",
+              job->stage, "ms", ms, NULL);
+    if (made) telemetry_create(c->op->client, m->session, c->flavor, c->lifetime_s, c->forward);
+    if (!take_urls(c, value)) return;
+    if (made && c->key[0] != '\0') {
+        check_key(c);
+    } else {
+        wait_for_it(c);
+    }
+}
+
+/* ---- One key, one sandbox */
+
+/* Of those with our key the oldest one that lives. */
+static bool oldest(const struct json *list, struct job *out, const struct json **value) {
+    bool any = false;
+    for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
+        struct job job;
+        if (!job_parse(&job, item) || job.phase == JOB_ENDED || job.nonce[0] == '\0' || !job.sandbox ||
+            job.pool)
+            continue;
+        bool older = !any || job.created_ms < out->created_ms ||
+                     (job.created_ms == out->created_ms && strcmp(job.id, out->id) < 0);
+        if (!older) continue;
+        *out = job;
+        *value = item;
+        any = true;
+    }
+    return any;
+}
+
+static void ask_key(struct creation *c, void (*done)(void *, const struct hub_reply *)) {
+    char target[512];
+    snprintf(target, sizeof target,
+             "/api/jobs/%s?stage=RUNNING&stage=SCHEDULING&label=" JOB_LABEL_KEY "%%3D%s",
+             jobs_namespace(c->jobs, c->hub_namespace), c->key);
+    creation_ask(c, "jobs/:ns", "looking for the sandbox of the client key", target, done);
+}
+
+static void checked_key(void *ctx, const struct hub_reply *reply) {
+    struct creation *c = ctx;
+    c->call = NULL;
+    if (reply->status != SBX_OK) {
+        creation_fail(c, &reply->error);
+        return;
+    }
+    struct job job;
+    const struct json *item = NULL;
+    struct json *list = json_parse(reply->body->data, reply->body->len);
+    if (oldest(list, &job, &item) && strcmp(job.id, c->machine->job.id) != 0) {
+        /* Somebody was faster: theirs is the sandbox of this key, ours goes. */
+        struct job_machine *m = c->machine;
+        c->machine = NULL;
+        job_end_machine(m, "user");
+        job_machine_free(m);
+        creation_adopt(c, &job, item, false);
+    } else {
+        wait_for_it(c);
+    }
+    json_free(list);
+}
+
+static void check_key(struct creation *c) {
+    ask_key(c, checked_key);
+}
+
+static void found_key(void *ctx, const struct hub_reply *reply) {
+    struct creation *c = ctx;
+    c->call = NULL;
+    if (reply->status != SBX_OK) {
+        creation_fail(c, &reply->error);
+        return;
+    }
+    struct job job;
+    const struct json *item = NULL;
+    struct json *list = json_parse(reply->body->data, reply->body->len);
+    if (oldest(list, &job, &item)) {
+        creation_adopt(c, &job, item, false);
+    } else {
+        creation_post(c);
+    }
+    json_free(list);
+}
+
+void creation_seek_key(struct creation *c) {
+    ask_key(c, found_key);
+}

@@ -1,0 +1,192 @@
+#include "client/job_create.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/hardware.h"
+#include "client/job_creation.h"
+#include "client/job_end.h"
+#include "util/clock.h"
+#include "util/testing.h"
+#include "util/text.h"
+#include "wire/limits.h"
+
+#define BODY_MAX MIB(8)
+
+static void wipe(struct buf *body) {
+    if (body->data != NULL) explicit_bzero(body->data, body->len);
+    buf_free(body);
+}
+
+static void creation_ended(struct op *op, sbx_status status) {
+    struct creation *c = op->ctx;
+    jobs_forget(c->jobs, &c->who);
+    job_wait_stop(&c->wait);
+    io_timer_clear(&op->client->io, &c->timer);
+    if (status != SBX_OK && !testing_off("job-end")) {
+        const char *owner = jobs_namespace(c->jobs, c->hub_namespace);
+        bool making = c->call_makes && c->call != NULL && hub_call_sent(c->call);
+        if (making) {
+            job_end_creation(c->jobs, owner, c->nonce[c->hub_agent], c->call);
+            c->call = NULL;
+        } else if (c->unsure) {
+            job_end_creation(c->jobs, owner, c->nonce[c->hub_agent], NULL);
+        }
+        if (c->machine != NULL) job_end_machine(c->machine, "user");
+    }
+    if (status != SBX_OK && c->machine != NULL) job_machine_free(c->machine);
+    hub_call_cancel(c->call);
+    for (size_t i = 0; i < c->hidden; i++) {
+        explicit_bzero(c->hide[i], strlen(c->hide[i]));
+        free(c->hide[i]);
+    }
+    free(c->hide);
+    wipe(&c->body[0]);
+    wipe(&c->body[1]);
+    free(c);
+}
+
+void creation_fail(struct creation *c, const sbx_error *error) {
+    op_fail(c->op, error);
+}
+
+void creation_ask(struct creation *c, const char *route, const char *what, const char *target,
+                  void (*done)(void *, const struct hub_reply *)) {
+    sbx_error error;
+    const struct hub_call_spec spec = {.method = "GET",
+                                       .log_route = route,
+                                       .what = what,
+                                       .name = c->op->name,
+                                       .target = target,
+                                       .repeatable = true,
+                                       .deadline = c->op->deadline,
+                                       .done = done,
+                                       .ctx = c};
+    c->call = hub_call(&c->jobs->hub, &spec, &error);
+    if (c->call == NULL) creation_fail(c, &error);
+}
+/* ---- Before it: how long it may run, and whose it is */
+
+static void seek(struct creation *c) {
+    if (!job_request_end(&c->body[0], c->lifetime_s) || !job_request_end(&c->body[1], c->lifetime_s)) {
+        op_fail_memory(c->op);
+    } else if (c->key[0] != '\0') {
+        creation_seek_key(c);
+    } else {
+        creation_post(c);
+    }
+}
+
+static void priced(void *ctx, const struct hub_reply *reply) {
+    struct creation *c = ctx;
+    c->call = NULL;
+    if (reply->status != SBX_OK) {
+        creation_fail(c, &reply->error);
+        return;
+    }
+    int64_t price = hardware_price(reply->body->data, reply->body->len, c->flavor); /* of a minute */
+    int64_t affordable = price > 0 ? (int64_t)(c->max_cost / (uint64_t)price) * 60 : 0;
+    if (price == 0) {
+        seek(c);
+    } else if (price < 0) {
+        op_failf(c->op, SBX_ERROR_INVALID,
+                 "%s: max_cost_micro_usd cannot be kept: the Hub lists no price for flavor '%s' "
+                 "(sbx_hardware_list_all shows them)",
+                 c->op->name, c->flavor);
+    } else if (affordable == 0 || (c->lifetime_given && c->lifetime_s > affordable)) {
+        op_failf(c->op, SBX_ERROR_INVALID,
+                 "%s: max_cost_micro_usd is %llu, which pays for %lld seconds of '%s' at %lld a minute, and "
+                 "lifetime_ms asks for %lld "
+                 "seconds: raise the one or lower the other",
+                 c->op->name, (unsigned long long)c->max_cost, (long long)affordable, c->flavor,
+                 (long long)price, (long long)c->lifetime_s);
+    } else {
+        if (c->lifetime_s > affordable) c->lifetime_s = affordable;
+        seek(c);
+    }
+}
+
+static void known(void *ctx, const sbx_error *error) {
+    struct creation *c = ctx;
+    if (error != NULL) {
+        sbx_error named;
+        error_set(&named, error->code, "%s: %s", c->op->name, error->message);
+        named.http_status = error->http_status;
+        creation_fail(c, &named);
+    } else if (c->max_cost > 0) {
+        creation_ask(c, "jobs/hardware", "asking for the price", "/api/jobs/hardware", priced);
+    } else {
+        seek(c);
+    }
+}
+
+/* ---- Options */
+
+static bool copy_secrets(struct creation *c, const sbx_sandbox_options *options) {
+    size_t count = 0;
+    while (options->secrets != NULL && options->secrets[count] != NULL)
+        count++;
+    c->hide = calloc(count + 1, sizeof *c->hide);
+    for (size_t i = 0; c->hide != NULL && i < count; i++) {
+        c->hide[i] = strdup(strchr(options->secrets[i], '=') + 1);
+        if (c->hide[i] == NULL) return false;
+        c->hidden = i + 1;
+    }
+    return c->hide != NULL;
+}
+
+static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o, sbx_error *err) {
+    snprintf(c->hub_namespace, sizeof c->hub_namespace, "%s",
+             o->hub_namespace != NULL ? o->hub_namespace : "");
+    snprintf(c->flavor, sizeof c->flavor, "%s", o->flavor != NULL ? o->flavor : JOB_FLAVOR);
+    snprintf(c->key, sizeof c->key, "%s", o->client_key != NULL ? o->client_key : "");
+    c->lifetime_given = o->lifetime_ms > 0;
+    c->lifetime_s = ((c->lifetime_given ? o->lifetime_ms : JOB_LIFETIME_MS) + 999) / 1000;
+    c->detached = o->detached != 0;
+    c->forward = o->forward_hf_token != 0;
+    c->max_cost = o->max_cost_micro_usd;
+    c->port_count = o->port_count;
+    if (o->port_count > 0) memcpy(c->ports, o->ports, o->port_count * sizeof *c->ports);
+    if (!copy_secrets(c, o)) return error_memory(err);
+    for (int i = job_request_carries_agent() ? 0 : 1; i < 2; i++) {
+        if (!text_random_hex(16, c->nonce[i]))
+            return error_set(err, SBX_ERROR_SYSTEM, "the kernel gives no random bytes");
+        const struct job_request request = {.options = o,
+                                            .hub_url = c->jobs->hub.endpoint.url,
+                                            .hub_token = c->jobs->hub.token,
+                                            .nonce = c->nonce[i],
+                                            .hub_agent = i == 1};
+        buf_init(&c->body[i], BODY_MAX);
+        sbx_status status = job_request_begin(&c->body[i], &request, err);
+        if (status != SBX_OK) return status;
+    }
+    return SBX_OK;
+}
+
+void job_create(struct op *op, const sbx_sandbox_options *options) {
+    sbx_error error = {.code = SBX_OK};
+    if (job_request_check(options, op->name, &error) != SBX_OK) {
+        op_fail(op, &error);
+        return;
+    }
+    struct creation *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        op_fail_memory(op);
+        return;
+    }
+    c->op = op;
+    c->jobs = jobs_of(op->client);
+    c->begun_ms = clock_ms();
+    c->timings = (sbx_timings){sizeof c->timings, -1, -1, -1};
+    c->timer = (struct io_timer){.fire = creation_look_again, .ctx = c};
+    c->who = (struct jobs_waiter){.known = known, .ctx = c};
+    c->hub_agent = !job_request_carries_agent();
+    op->ctx = c;
+    op->end = creation_ended;
+    if (take_options(c, options, &error) != SBX_OK) {
+        op_fail(op, &error);
+    } else if (!jobs_needs_user(c->jobs, c->hub_namespace) || jobs_know(c->jobs, &c->who)) {
+        known(c, NULL);
+    }
+}

@@ -1,0 +1,181 @@
+#include "client/job_end.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/json.h"
+#include "client/log.h"
+#include "client/parting.h"
+#include "client/telemetry.h"
+#include "util/clock.h"
+
+#define DEADLINE_MS 60000
+#define LOOKS       7 /* after 0, 0.25, 0.75, 1.75, ... seconds: a request may be on its way for a while */
+#define FIRST_LOOK  250
+
+struct ending {
+    struct jobs *jobs; /* its client is held by io_background */
+    char hub_namespace[JOB_NAME_SIZE];
+    char id[JOB_ID_SIZE]; /* "" = to be found by the nonce */
+    char nonce[JOB_NONCE_SIZE];
+    struct hub_call *call;
+    struct io_timer timer;
+    unsigned looks;
+};
+
+static void look(void *ctx);
+
+static struct ending *begin(struct jobs *jobs, const char *hub_namespace) {
+    struct ending *e = calloc(1, sizeof *e);
+    if (e == NULL) return NULL;
+    if (!parting_begin(jobs->client, PARTING_JOB)) {
+        free(e);
+        return NULL;
+    }
+    client_hold(jobs->client);
+    e->jobs = jobs;
+    snprintf(e->hub_namespace, sizeof e->hub_namespace, "%s", hub_namespace);
+    e->timer = (struct io_timer){.fire = look, .ctx = e};
+    return e;
+}
+
+static void end(struct ending *e) {
+    struct sbx_client *client = e->jobs->client;
+    hub_call_cancel(e->call);
+    io_timer_clear(&client->io, &e->timer);
+    free(e);
+    parting_end(client, PARTING_JOB);
+    client_release_locked(client);
+}
+
+static void unconfirmed(struct ending *e) {
+    log_event(e->jobs->client, SBX_LOG_WARNING, "job.cancel_unconfirmed", "id", e->id, NULL);
+    end(e);
+}
+
+static void canceled(void *ctx, const struct hub_reply *reply) {
+    struct ending *e = ctx;
+    e->call = NULL;
+    /* What is neither a success nor a passing fault is a job that had ended already. */
+    bool bad = reply->status != SBX_OK && (reply->http_status == 0 || reply->http_status == 401 ||
+                                           reply->http_status == 403 || reply->http_status >= 429);
+    if (bad) {
+        unconfirmed(e);
+    } else {
+        end(e);
+    }
+}
+
+static void cancel(struct ending *e) {
+    char target[256];
+    snprintf(target, sizeof target, "/api/jobs/%s/%s/cancel", e->hub_namespace, e->id);
+    e->call = hub_call(&e->jobs->hub,
+                       &(struct hub_call_spec){.method = "POST",
+                                               .log_route = "jobs/:ns/:id/cancel",
+                                               .what = "canceling the job",
+                                               .target = target,
+                                               .repeatable = true,
+                                               .accepts = 404,
+                                               .deadline = clock_deadline(DEADLINE_MS),
+                                               .done = canceled,
+                                               .ctx = e},
+                       NULL);
+    if (e->call == NULL) unconfirmed(e);
+}
+
+/* ---- One whose id is not known */
+
+static void look_later(struct ending *e) {
+    if (e->looks >= LOOKS) {
+        end(e);
+        return;
+    }
+    int64_t ms = e->looks == 0 ? 0 : (int64_t)FIRST_LOOK << (e->looks - 1);
+    if (!io_timer_set(&e->jobs->client->io, &e->timer, clock_ms() + ms)) unconfirmed(e);
+}
+
+static void looked(void *ctx, const struct hub_reply *reply) {
+    struct ending *e = ctx;
+    e->call = NULL;
+    struct json *list = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
+    struct job job = {0};
+    for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
+        if (!job_parse(&job, item) || strcmp(job.nonce, e->nonce) != 0) continue;
+        if (e->id[0] != '\0') job_end_id(e->jobs, e->hub_namespace, job.id);
+        if (e->id[0] == '\0') snprintf(e->id, sizeof e->id, "%s", job.id);
+    }
+    json_free(list);
+    if (e->id[0] != '\0') {
+        cancel(e);
+    } else {
+        look_later(e);
+    }
+}
+
+static void look(void *ctx) {
+    struct ending *e = ctx;
+    char target[512];
+    e->looks++;
+    snprintf(target, sizeof target,
+             "/api/jobs/%s?stage=RUNNING&stage=SCHEDULING&label=" JOB_LABEL_NONCE "%%3D%s", e->hub_namespace,
+             e->nonce);
+    e->call = hub_call(&e->jobs->hub,
+                       &(struct hub_call_spec){.method = "GET",
+                                               .log_route = "jobs/:ns",
+                                               .what = "looking for the job",
+                                               .target = target,
+                                               .repeatable = true,
+                                               .deadline = clock_deadline(DEADLINE_MS),
+                                               .done = looked,
+                                               .ctx = e},
+                       NULL);
+    if (e->call == NULL) unconfirmed(e);
+}
+
+static void created(void *ctx, const struct hub_reply *reply) {
+    struct ending *e = ctx;
+    e->call = NULL;
+    struct job job;
+    struct json *value = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
+    bool known = job_parse(&job, value);
+    json_free(value);
+    if (known) {
+        snprintf(e->id, sizeof e->id, "%s", job.id);
+        cancel(e);
+    } else if (reply->status == SBX_OK || reply->unsure) {
+        look_later(e);
+    } else {
+        end(e);
+    }
+}
+
+void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *nonce,
+                      struct hub_call *call) {
+    struct ending *e = begin(jobs, hub_namespace);
+    if (e == NULL) {
+        hub_call_cancel(call);
+        return;
+    }
+    snprintf(e->nonce, sizeof e->nonce, "%s", nonce);
+    e->call = call;
+    if (call != NULL) {
+        hub_call_take(call, created, e);
+    } else {
+        look_later(e);
+    }
+}
+
+void job_end_id(struct jobs *jobs, const char *hub_namespace, const char *id) {
+    struct ending *e = begin(jobs, hub_namespace);
+    if (e == NULL) return;
+    snprintf(e->id, sizeof e->id, "%s", id);
+    cancel(e);
+}
+
+void job_end_machine(struct job_machine *m, const char *reason) {
+    if (m->ended) return;
+    m->ended = true;
+    if (m->made) telemetry_terminate(m->jobs->client, m->session, clock_ms() - m->made_ms, reason);
+    job_end_id(m->jobs, m->hub_namespace, m->job.id);
+}

@@ -1,0 +1,351 @@
+#include "client/provider.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/job_create.h"
+#include "client/job_end.h"
+#include "client/job_list.h"
+#include "client/job_wait.h"
+#include "client/json.h"
+#include "util/clock.h"
+#include "wire/names.h"
+
+#define CONFIRM_FIRST 100 /* milliseconds between two questions whether a canceled job has ended */
+#define CONFIRM_MOST  1000
+
+/* ------------------------------------------------------------ Connect, and kill by an id */
+
+struct finding {
+    struct op *op;
+    struct jobs *jobs;
+    struct jobs_waiter who;
+    struct hub_call *call;
+    char hub_namespace[JOB_NAME_SIZE];
+    char id[JOB_ID_SIZE];
+    struct job_machine *machine;
+    struct job_wait wait;
+    sbx_timings timings;
+};
+
+static void finding_ended(struct op *op, sbx_status status) {
+    struct finding *f = op->ctx;
+    jobs_forget(f->jobs, &f->who);
+    hub_call_cancel(f->call);
+    job_wait_stop(&f->wait);
+    if (status != SBX_OK && f->machine != NULL && f->machine->sandbox == NULL) job_machine_free(f->machine);
+    free(f);
+}
+
+static void ready(void *ctx, struct endpoint *agent) {
+    struct finding *f = ctx;
+    struct op *op = f->op;
+    bool ours = agent->features != 0;
+    struct sbx_sandbox *sandbox = job_machine_sandbox(f->machine, agent);
+    if (sandbox == NULL) {
+        op_fail_memory(op);
+        return;
+    }
+    sandbox->timings = f->timings;
+    sandbox->timings.size = sizeof sandbox->timings;
+    if (ours) {
+        op->out.sandbox = sandbox;
+        op_done(op, SBX_OK);
+        return;
+    }
+    /* The probe has the op to itself. */
+    finding_ended(op, SBX_OK);
+    sandbox_endpoint_probe(op, sandbox);
+}
+
+static void not_ready(void *ctx, const sbx_error *error) {
+    struct finding *f = ctx;
+    if (f->machine->job.phase == JOB_ENDED) {
+        op_failf(f->op, SBX_ERROR_NOT_FOUND, "%s: sandbox %s has ended: its job is %s", f->op->name, f->id,
+                 f->machine->job.stage);
+    } else {
+        op_fail(f->op, error);
+    }
+}
+
+static const char *why_not(const struct job *job) {
+    if (!job->sandbox) return "is no sandbox: it has no label " JOB_LABEL;
+    if (job->pool) return "is a host of a pool, not a sandbox: connect to the pool";
+    if (job->nonce[0] == '\0') return "has no label " JOB_LABEL_NONCE ", which its key is made of";
+    return NULL;
+}
+
+static void inspected(void *ctx, const struct hub_reply *reply) {
+    struct finding *f = ctx;
+    struct op *op = f->op;
+    f->call = NULL;
+    if (reply->status != SBX_OK) {
+        op_fail(op, &reply->error);
+        return;
+    }
+    const char *owner = jobs_namespace(f->jobs, f->hub_namespace);
+    if (reply->http_status == 404) {
+        op_failf(op, SBX_ERROR_NOT_FOUND, "%s: there is no job %s in namespace %s", op->name, f->id, owner);
+        return;
+    }
+    struct job job;
+    struct json *value = json_parse(reply->body->data, reply->body->len);
+    bool ok = job_parse(&job, value) && strcmp(job.id, f->id) == 0, foreign = false;
+    const char *bad = ok ? why_not(&job) : NULL;
+    sbx_error error = {.code = SBX_OK};
+    if (!ok) {
+        error_set(&error, SBX_ERROR_PROTOCOL, "%s: the Hub's answer describes no job %s", op->name, f->id);
+    } else if (bad != NULL) {
+        error_set(&error, SBX_ERROR_INVALID, "%s: job %s %s", op->name, f->id, bad);
+    } else if (job.phase == JOB_ENDED) {
+        error_set(&error, SBX_ERROR_NOT_FOUND, "%s: sandbox %s has ended: its job is %s", op->name, f->id,
+                  job.stage);
+    } else if ((f->machine = job_machine_new(f->jobs, &job, owner)) == NULL) {
+        error_memory(&error);
+    } else {
+        f->machine->url = job_port_url(value, job.id, WIRE_PORT, f->jobs->hub.endpoint.url, &foreign);
+        if (f->machine->url == NULL)
+            error_set(&error, SBX_ERROR_PROTOCOL, "%s: the Hub names %s address for job %s", op->name,
+                      foreign ? "a foreign" : "no", f->id);
+    }
+    json_free(value);
+    f->wait = (struct job_wait){.jobs = f->jobs,
+                                .machine = f->machine,
+                                .op = op,
+                                .begun_ms = clock_ms(),
+                                .ready = ready,
+                                .failed = not_ready,
+                                .ctx = f,
+                                .timings = &f->timings};
+    if (error.code != SBX_OK || !job_wait_begin(&f->wait, &error)) op_fail(op, &error);
+}
+
+static void inspect(struct finding *f) {
+    sbx_error error;
+    char target[256];
+    snprintf(target, sizeof target, "/api/jobs/%s/%s", jobs_namespace(f->jobs, f->hub_namespace), f->id);
+    const struct hub_call_spec spec = {.method = "GET",
+                                       .name = f->op->name,
+                                       .log_route = "jobs/:ns/:id",
+                                       .what = "asking about the job",
+                                       .target = target,
+                                       .repeatable = true,
+                                       .accepts = 404,
+                                       .deadline = f->op->deadline,
+                                       .done = inspected,
+                                       .ctx = f};
+    f->call = hub_call(&f->jobs->hub, &spec, &error);
+    if (f->call == NULL) op_fail(f->op, &error);
+}
+
+static void known(void *ctx, const sbx_error *error) {
+    struct finding *f = ctx;
+    if (error != NULL) {
+        op_fail(f->op, error);
+    } else {
+        inspect(f);
+    }
+}
+
+static void connect_by_id(struct op *op, const char *id) {
+    struct finding *f = calloc(1, sizeof *f);
+    if (f == NULL) {
+        op_fail_memory(op);
+        return;
+    }
+    f->op = op;
+    f->jobs = jobs_of(op->client);
+    f->who = (struct jobs_waiter){.known = known, .ctx = f};
+    f->timings = (sbx_timings){sizeof f->timings, -1, -1, -1};
+    op->ctx = f;
+    op->end = finding_ended;
+    sbx_error error;
+    if (job_split_id(id, f->hub_namespace, f->id, &error) != SBX_OK) {
+        op_fail(op, &error);
+    } else if (!jobs_needs_user(f->jobs, f->hub_namespace) || jobs_know(f->jobs, &f->who)) {
+        inspect(f);
+    }
+}
+
+/* ------------------------------------------------------------ Kill */
+
+struct killing {
+    struct op *op;
+    struct jobs *jobs;
+    struct sbx_sandbox *sandbox; /* NULL: by its id */
+    struct jobs_waiter who;
+    char hub_namespace[JOB_NAME_SIZE];
+    char id[JOB_ID_SIZE];
+    struct hub_call *call;
+    struct io_timer timer;
+    int64_t pause;
+    sbx_error refused; /* what canceling brought, if it failed */
+};
+
+static void look(void *ctx);
+
+static void killing_ended(struct op *op, sbx_status status) {
+    struct killing *k = op->ctx;
+    (void)status;
+    jobs_forget(k->jobs, &k->who);
+    hub_call_cancel(k->call);
+    io_timer_clear(&op->client->io, &k->timer);
+    free(k);
+}
+
+static void confirmed(struct killing *k) {
+    struct op *op = k->op;
+    struct job_machine *m = k->sandbox != NULL ? k->sandbox->machine : NULL;
+    if (m != NULL) {
+        struct sbx_sandbox *sandbox = k->sandbox;
+        sandbox_hold(sandbox);
+        op_done(op, SBX_OK);
+        job_machine_ended(m, &m->job);
+        sandbox_release(sandbox);
+    } else {
+        op_done(op, SBX_OK);
+    }
+}
+
+static void looked(void *ctx, const struct hub_reply *reply) {
+    struct killing *k = ctx;
+    k->call = NULL;
+    struct job job;
+    struct json *value = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
+    bool ended = reply->http_status == 404 || (job_parse(&job, value) && job.phase == JOB_ENDED);
+    if (ended && value != NULL && reply->http_status != 404 && k->sandbox != NULL) {
+        struct job_machine *m = k->sandbox->machine;
+        memcpy(m->job.stage, job.stage, sizeof job.stage);
+        memcpy(m->job.message, job.message, sizeof job.message);
+    }
+    json_free(value);
+    if (ended) {
+        confirmed(k);
+    } else if (reply->status != SBX_OK) {
+        op_fail(k->op, &reply->error);
+    } else if (k->refused.code != SBX_OK) {
+        op_fail(k->op, &k->refused);
+    } else {
+        k->pause = k->pause * 3 / 2 < CONFIRM_MOST ? k->pause * 3 / 2 : CONFIRM_MOST;
+        if (!io_timer_set(&k->op->client->io, &k->timer, clock_ms() + k->pause)) op_fail_memory(k->op);
+    }
+}
+
+static void ask(struct killing *k, const char *method, const char *end, const char *what, const char *route,
+                int accepts, void (*done)(void *, const struct hub_reply *)) {
+    sbx_error error;
+    char target[256];
+    snprintf(target, sizeof target, "/api/jobs/%s/%s%s", jobs_namespace(k->jobs, k->hub_namespace), k->id,
+             end);
+    const struct hub_call_spec spec = {.method = method,
+                                       .name = k->op->name,
+                                       .log_route = route,
+                                       .what = what,
+                                       .target = target,
+                                       .repeatable = true,
+                                       .accepts = accepts,
+                                       .deadline = k->op->deadline,
+                                       .done = done,
+                                       .ctx = k};
+    k->call = hub_call(&k->jobs->hub, &spec, &error);
+    if (k->call == NULL) op_fail(k->op, &error);
+}
+
+static void look(void *ctx) {
+    ask(ctx, "GET", "", "asking whether the job has ended", "jobs/:ns/:id", 404, looked);
+}
+
+static void canceled(void *ctx, const struct hub_reply *reply) {
+    struct killing *k = ctx;
+    k->call = NULL;
+    if (reply->http_status == 404 && k->sandbox == NULL) {
+        op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: there is no job %s in namespace %s", k->op->name, k->id,
+                 jobs_namespace(k->jobs, k->hub_namespace));
+    } else if (reply->http_status == 404) {
+        confirmed(k);
+    } else if (reply->status == SBX_OK) {
+        look(k);
+    } else if (reply->http_status == 0 || reply->http_status == 401 || reply->http_status == 403 ||
+               reply->http_status >= 429) {
+        op_fail(k->op, &reply->error);
+    } else {
+        k->refused = reply->error; /* perhaps because it has ended */
+        look(k);
+    }
+}
+
+static void cancel(struct killing *k) {
+    ask(k, "POST", "/cancel", "canceling the job", "jobs/:ns/:id/cancel", 404, canceled);
+}
+
+static void kill_known(void *ctx, const sbx_error *error) {
+    struct killing *k = ctx;
+    if (error != NULL) {
+        op_fail(k->op, error);
+    } else {
+        cancel(k);
+    }
+}
+
+static struct killing *killing_begin(struct op *op) {
+    struct killing *k = calloc(1, sizeof *k);
+    if (k == NULL) {
+        op_fail_memory(op);
+        return NULL;
+    }
+    k->op = op;
+    k->jobs = jobs_of(op->client);
+    k->who = (struct jobs_waiter){.known = kill_known, .ctx = k};
+    k->timer = (struct io_timer){.fire = look, .ctx = k};
+    k->pause = CONFIRM_FIRST;
+    op->ctx = k;
+    op->end = killing_ended;
+    return k;
+}
+
+static void kill_sandbox(struct op *op, struct sbx_sandbox *sandbox) {
+    struct job_machine *m = sandbox->machine;
+    if (m->ended) {
+        op_done(op, SBX_OK);
+        return;
+    }
+    struct killing *k = killing_begin(op);
+    if (k == NULL) return;
+    k->sandbox = sandbox;
+    memcpy(k->hub_namespace, m->hub_namespace, sizeof k->hub_namespace);
+    memcpy(k->id, m->job.id, sizeof k->id);
+    cancel(k);
+}
+
+static void kill_by_id(struct op *op, const char *id) {
+    struct killing *k = killing_begin(op);
+    sbx_error error;
+    if (k == NULL) return;
+    if (job_split_id(id, k->hub_namespace, k->id, &error) != SBX_OK) {
+        op_fail(op, &error);
+    } else if (!jobs_needs_user(k->jobs, k->hub_namespace) || jobs_know(k->jobs, &k->who)) {
+        cancel(k);
+    }
+}
+
+static void close_sandbox(struct sbx_sandbox *sandbox) {
+    struct job_machine *m = sandbox->machine;
+    sandbox->machine = NULL;
+    m->sandbox = NULL;
+    if (m->owned) job_end_machine(m, "user");
+    job_machine_free(m);
+}
+
+const struct provider provider_jobs = {
+    .name = "jobs",
+    .client_new = jobs_new,
+    .client_free = jobs_free,
+    .create = job_create,
+    .connect = connect_by_id,
+    .kill = kill_sandbox,
+    .kill_by_id = kill_by_id,
+    .close = close_sandbox,
+    .list = job_list,
+    .reap = job_list_reap,
+};
