@@ -1,5 +1,6 @@
 #include "client/request.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,14 @@ static void later(struct request *r, void (*what)(void *), int64_t ms) {
     }
 }
 
+/* An agent that a provider keeps takes connections until it ends; when its keeper has ended too, sandbox_died
+ * says so. */
+static bool is_ending(const struct request *r, const struct transfer_end *end) {
+    int error = end->error.system_errno;
+    return end->outcome == TRANSFER_NOT_SENT && r->op->sandbox->provider != NULL &&
+           r->op->sandbox->endpoint.kind == ENDPOINT_UNIX && (error == ECONNREFUSED || error == ENOENT);
+}
+
 static void after_loss(struct request *r, const struct transfer_end *end) {
     bool seen = end->outcome != TRANSFER_NOT_SENT;
     bool hopeless = end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
@@ -146,8 +155,15 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
     }
     sbx_status code = end->error.code;
     bool unsure = r->sent > 0 && !only_reads(r) && !r->spec.repeatable;
+    char ending[96];
+    if (is_ending(r, end)) {
+        snprintf(ending, sizeof ending, "sandbox %.40s is ending or has ended: make a new one",
+                 r->op->sandbox->id);
+        code = SBX_ERROR_AGENT;
+    }
     if (unsure) code = SBX_ERROR_UNKNOWN_OUTCOME;
-    error_set(&r->error, code, "%s: %s: %s%s", r->op->name, r->spec.what, end->error.message,
+    error_set(&r->error, code, "%s: %s: %s%s", r->op->name, r->spec.what,
+              is_ending(r, end) ? ending : end->error.message,
               unsure ? "; it may or may not have happened" : "");
     r->error.system_errno = end->error.system_errno;
     r->error.http_status = end->error.http_status;

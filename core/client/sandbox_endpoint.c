@@ -1,3 +1,4 @@
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,8 @@ void sandbox_endpoint_probe(struct op *op, struct sbx_sandbox *sandbox) {
     if (op->sandbox == NULL) {
         sandbox_hold(sandbox);
         op->sandbox = sandbox;
+        op_list_add(&sandbox->ops, op, offsetof(struct op, in_sandbox));
+        op->listed = true;
     }
     op->ctx = sandbox;
     op->end = connect_ended;

@@ -71,7 +71,11 @@ static void explain(const struct transfer *t, const struct transport_result *res
         error_set(&end->error, SBX_ERROR_CANCELED, "stopped");
     } else if (!result->connected) {
         end->outcome = TRANSFER_NOT_SENT;
-        error_set(&end->error, result->status, "%s cannot be reached: %s", where, result->reason);
+        /* libcurl speaks of the URL, which a local endpoint has for form's sake only. */
+        bool local = endpoint_is_local(t->spec.endpoint) && result->system_errno != 0;
+        char text[128];
+        error_set(&end->error, result->status, "%s cannot be reached: %s", where,
+                  local ? strerror_r(result->system_errno, text, sizeof text) : result->reason);
     } else {
         end->outcome = TRANSFER_LOST;
         error_set(&end->error, result->status, "the connection to %s was lost: %s", where, result->reason);

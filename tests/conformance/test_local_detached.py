@@ -132,11 +132,15 @@ def test_record_that_others_may_read_is_not_used(runtime):
     assert do(runtime, f"client.connect('{id}')") == [id]
 
 
+def agent_of(runtime, id):
+    keeper = keeper_of(runtime, id)
+    pid, = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    return int(pid)
+
+
 def stop_agent(runtime, id):
     """As a command may at level landlock: from then on it answers nobody."""
-    children = Path(f"/proc/{keeper_of(runtime, id)}/task/{keeper_of(runtime, id)}/children").read_text().split()
-    assert len(children) == 1
-    os.kill(int(children[0]), signal.SIGSTOP)
+    os.kill(agent_of(runtime, id), signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("end", ["client.kill('{}')", "client.reap()"])
@@ -151,6 +155,25 @@ def test_one_whose_agent_does_not_answer_is_ended(runtime, end):
     assert time.monotonic() - started < 30 and not alive(keeper)
     (name, message), = do(runtime, f"client.kill('{id}')")
     assert name == "ERROR_NOT_FOUND" and id in message
+
+
+def test_connecting_to_one_that_ends(runtime):
+    (id,) = do(runtime, "client.create(detached=1)")
+    keeper, agent = keeper_of(runtime, id), agent_of(runtime, id)
+    os.kill(keeper, signal.SIGSTOP)
+    os.kill(agent, signal.SIGKILL)
+    sbx.wait_until(lambda: not alive(agent), what="the end of the agent")
+    (name, message), = do(runtime, f"client.connect('{id}')")
+    assert name == "ERROR_AGENT" and f"sandbox {id} is ending" in message and "new one" in message and "invalid" not in message
+    os.kill(keeper, signal.SIGCONT)
+    (id,) = do(runtime, "client.create(detached=1)")
+    stop_agent(runtime, id)
+    waiting = sbx.start_script(DO, runtime, "print('', flush=True)", f"client.connect('{id}')")
+    waiting.stdout.readline()
+    time.sleep(0.3)
+    os.kill(keeper_of(runtime, id), signal.SIGTERM)
+    name, message = json.loads(waiting.communicate(timeout=60)[0].splitlines()[-1])
+    assert name in ("ERROR_AGENT", "ERROR_NOT_FOUND") and f"sandbox {id} " in message and "ended" in message
 
 
 def test_kill_by_id_of_what_is_not_detached_and_of_what_is_none(runtime):
