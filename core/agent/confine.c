@@ -13,10 +13,11 @@
 static const struct confine_step dedicated_steps[] = {
     {"agent-memory", CONFINE_HIDE_DETAIL, privileges_hide, CONFINE_AT_NONE, 0},
 };
-static const struct confine_table dedicated = {dedicated_steps, 1, NULL};
+static const struct confine_table dedicated = {dedicated_steps, 1, NULL, NULL};
 
 static const struct confine_table *table = &dedicated;
 static enum confine_level level;
+static bool host_network;
 static const char *home_dir, *tmp_dir;
 
 bool confine_fail(struct confine_error *e, const char *step, int error, const char *remedy,
@@ -63,6 +64,7 @@ static bool run_step(size_t i, const struct confine_config *c, struct confine_er
 bool confine_run(const struct confine_table *t, const struct confine_config *c, struct confine_error *e) {
     table = t;
     level = c->level;
+    host_network = c->host_network || level == CONFINE_NONE;
     for (size_t i = 0; i < t->count; i++)
         if (!run_step(i, c, e)) return false;
     return true;
@@ -91,13 +93,23 @@ const char *confine_tmp(void) {
     return tmp_dir;
 }
 
+bool confine_report_network(struct buf *out) {
+    return buf_puts(out, host_network ? "\"host\"" : "\"none\"");
+}
+
+static const char *detail_of(size_t i) {
+    if (!rows[i].holds) return rows[i].why;
+    const char *own = table->detail != NULL ? table->detail(&table->steps[i]) : NULL;
+    return own != NULL ? own : table->steps[i].detail;
+}
+
 bool confine_report(struct buf *out) {
     static const char *const levels[] = {"none", "landlock", "full"};
     const char *comma = "";
     buf_printf(out, "{\"level\":\"%s\",\"steps\":[", levels[level]);
     for (size_t i = 0; i < table->count; i++) {
         if (!rows[i].part) continue;
-        const char *detail = rows[i].holds ? table->steps[i].detail : rows[i].why;
+        const char *detail = detail_of(i);
         buf_printf(out, "%s{\"name\":\"%s\",\"holds\":%s,\"required\":%s,\"detail\":", comma,
                    table->steps[i].name, rows[i].holds ? "true" : "false",
                    rows[i].required ? "true" : "false");

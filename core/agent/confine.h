@@ -62,6 +62,7 @@ struct confine_table {
     const struct confine_step *steps;
     size_t count;
     int (*child)(void); /* confine_child(), or NULL */
+    const char *(*detail)(const struct confine_step *step); /* of this sandbox alone; NULL = the step's own. May be NULL */
 };
 
 /* Takes the steps of a table in order. False: a required one cannot be had, and *e says why. */
@@ -96,5 +97,6 @@ void confine_dedicated(void);
    what an image's commands could do, for example read the agent's memory. */
 bool confine_report(struct buf *out);
 bool confine_report_limits(struct buf *out);
+bool confine_report_network(struct buf *out); /* "none" or "host" */
 
 #endif

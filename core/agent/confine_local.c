@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "agent/binds.h"
 #include "agent/confine.h"
 #include "agent/keeper.h"
@@ -24,6 +25,7 @@
 #define AT_ALL      (AT_FULL | AT_LANDLOCK | AT_NONE)
 
 static char home[LIMIT_PATH], tmp[LIMIT_PATH];
+static bool own_user; /* the caller's: there is no change of uid */
 
 static bool apply_life(const struct confine_config *c, struct confine_error *e) {
     (void)c;
@@ -32,6 +34,7 @@ static bool apply_life(const struct confine_config *c, struct confine_error *e) 
 
 static bool apply_identity(const struct confine_config *c, struct confine_error *e) {
     if (!(c->level == CONFINE_FULL ? binds_open(c, e) : binds_same(c, e))) return false;
+    own_user = c->level != CONFINE_FULL && namespaces_outside() == geteuid();
     if (c->level != CONFINE_FULL) privileges_bound(); /* with its uid root loses the right to do it */
     return namespaces_identity(c, e);
 }
@@ -102,7 +105,15 @@ static const struct confine_step steps[] = {
 };
 _Static_assert(sizeof steps / sizeof *steps <= CONFINE_STEPS, "room for every step");
 
-static const struct confine_table table = {steps, sizeof steps / sizeof *steps, limits_child};
+static const char *detail(const struct confine_step *step) {
+    if (step->apply == apply_life && agent.detached)
+        return "the sandbox ends with its keeper, which outlives the client";
+    if (step->apply == apply_identity && own_user)
+        return "the user who started it, without a change of uid";
+    return NULL;
+}
+
+static const struct confine_table table = {steps, sizeof steps / sizeof *steps, limits_child, detail};
 
 bool confine_apply(const struct confine_config *c, struct confine_error *e) {
     limits_choose(c);

@@ -83,6 +83,8 @@ static void info_answer(struct watch_waiter *w, const struct watch_usage *u) {
     escape_string(&json, agent.id, strlen(agent.id));
     buf_printf(&json, ",\"mode\":\"%s\",\"features\":" FEATURES ",\"isolation\":", mode());
     confine_report(&json);
+    buf_puts(&json, ",\"network\":");
+    confine_report_network(&json);
     buf_puts(&json, ",\"limits\":");
     confine_report_limits(&json);
     buf_printf(&json, ",\"usage\":{\"memory\":%llu,\"processes\":%zu,\"disk\":%llu}",

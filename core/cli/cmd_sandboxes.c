@@ -124,13 +124,30 @@ static void print_rows(const struct json_value *array) {
     print_table_end(table);
 }
 
+static void print_limits(const struct json_value *limits, int depth) {
+    for (const struct json_value *limit = limits->first; limit; limit = limit->next) {
+        bool none = limit->text && strcmp(limit->text, "0") == 0;
+        printf("%*s", 2 * depth, "");
+        print_text(stdout, limit->name, strlen(limit->name));
+        fputs(": ", stdout);
+        if (none) {
+            fputs("no limit", stdout);
+        } else if (limit->type < JSON_ARRAY) {
+            print_scalar(limit);
+        }
+        putchar('\n');
+    }
+}
+
 static void print_member(const struct json_value *member, int depth) {
     bool object = member->type == JSON_OBJECT,
          rows = member->type == JSON_ARRAY && member->first && member->first->type == JSON_OBJECT;
     printf("%*s", 2 * depth, "");
     print_text(stdout, member->name, strlen(member->name));
     fputs(object || rows ? ":\n" : ": ", stdout);
-    if (object) {
+    if (object && strcmp(member->name, "limits") == 0) {
+        print_limits(member, depth + 1);
+    } else if (object) {
         print_value(member, depth + 1);
     } else if (rows) {
         print_rows(member);

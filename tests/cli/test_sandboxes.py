@@ -195,6 +195,12 @@ def test_info(user, sandbox):
     assert f"id: {sandbox}" in text and "level: full" in text
     for step in info["isolation"]["steps"]:
         assert re.search(rf"^{re.escape(step['name'])} +(yes|no) ", text, re.M), text
+    assert info["network"] == "none" and "\nnetwork: none\n" in text and "no limit" not in text
+    assert "outlives the client" in {step["name"]: step["detail"] for step in info["isolation"]["steps"]}["life"]
+    open_one = user.ok("create", "--network", "host").decode().strip()
+    assert user.json("info", open_one)["network"] == "host"
+    trusting = user.ok("create", "--isolation", "none").decode().strip()
+    assert user.json("info", trusting)["network"] == "host" and "  disk: no limit\n" in user.ok("info", trusting).decode()
 
 
 def test_reap_ends_only_what_it_is_told(user):

@@ -43,6 +43,9 @@ bool confine_report(struct buf *out) {
 bool confine_report_limits(struct buf *out) {
     return buf_puts(out, "{}");
 }
+bool confine_report_network(struct buf *out) {
+    return buf_puts(out, "{}");
+}
 void watch_ask(struct watch_waiter *w) {
     (void)w;
 }

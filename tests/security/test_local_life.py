@@ -224,6 +224,20 @@ def test_keeper_and_serving_process_killed(traces, level):
     wait_until(lambda: not traces.running(), what="the end of all processes")
 
 
+@pytest.mark.parametrize("user", [None, USER] if ROOT else [None])
+@pytest.mark.parametrize("detached", [False, True], ids=["attached", "detached"])
+def test_what_steps_say_of_themselves(traces, user, detached):
+    for level in ("full", "landlock"):
+        agent = make(traces, level, detached, user=user, directory_name=level).start()
+        details = {step["name"]: step["detail"] for step in agent.get("/v1/info").json()["isolation"]["steps"]}
+        assert ("outlives the client" in details["life"]) == detached and ("with its client" in details["life"]) != detached
+        changed = agent.run("id -u").stdout.decode().strip() != str(os.geteuid() if user is None else user)
+        assert ("without a change of uid" in details["identity"]) != changed
+        agent.kill()
+        agent.gone()
+    traces.assert_none()
+
+
 def state(pid):
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 

@@ -36,6 +36,9 @@ bool confine_report(struct buf *out) {
 bool confine_report_limits(struct buf *out) {
     return buf_puts(out, "{}");
 }
+bool confine_report_network(struct buf *out) {
+    return buf_puts(out, "{}");
+}
 void watch_ask(struct watch_waiter *w) {
     w->done(w, &(struct watch_usage){.known = true, .memory = 7});
 }
