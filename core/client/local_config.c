@@ -23,6 +23,10 @@ static bool is_full(const sbx_sandbox_options *o) {
     return strcmp(level_of(o), SBX_ISOLATION_FULL) == 0;
 }
 
+static bool is_none(const sbx_sandbox_options *o) {
+    return strcmp(level_of(o), SBX_ISOLATION_NONE) == 0;
+}
+
 int local_config_needs_dir(const sbx_sandbox_options *o) {
     return o->detached || !is_full(o);
 }
@@ -57,6 +61,15 @@ static bool is_reserved(const char *target) {
     return false;
 }
 
+/* What the programs of the sandbox come from: covered, hardly one of them would start. */
+static bool is_base(const char *target) {
+    static const char *const base[] = {"/usr", "/bin", "/sbin", "/etc"};
+    if (strncmp(target, "/lib", 4) == 0 && strchr(target + 4, '/') == NULL) return true;
+    for (size_t i = 0; i < sizeof base / sizeof *base; i++)
+        if (strcmp(target, base[i]) == 0) return true;
+    return false;
+}
+
 static sbx_status check_bind(const sbx_sandbox_options *o, size_t index, sbx_error *err) {
     const sbx_bind *b = &o->binds[index];
     const char *source = b->source, *target = b->target != NULL ? b->target : source;
@@ -78,6 +91,12 @@ static sbx_status check_bind(const sbx_sandbox_options *o, size_t index, sbx_err
                          "the bind target '%.200s' is made by the sandbox itself; choose one below /home or "
                          "outside /proc, /dev and /sys",
                          target);
+    if (is_full(o) && is_base(target))
+        return error_set(
+            err, SBX_ERROR_INVALID,
+            "the bind target '%.200s' would cover the sandbox's own programs and settings; choose a place "
+            "below it, or another one such as /work",
+            target);
     if (!is_full(o) && strcmp(source, target) != 0)
         return error_set(err, SBX_ERROR_INVALID,
                          "the bind of '%.200s' to '%.200s' needs isolation full: without a root of its own a "
@@ -133,6 +152,11 @@ sbx_status local_config_check(const sbx_sandbox_options *o, sbx_error *err) {
             "limit_disk is %llu, but isolation %s writes to the host's own disk and cannot limit "
             "it; leave it 0 or choose isolation full",
             (unsigned long long)o->limit_disk, level_of(o));
+    if (status == SBX_OK && is_none(o) && o->network != NULL && strcmp(o->network, "none") == 0)
+        return error_set(
+            err, SBX_ERROR_UNSUPPORTED,
+            "network is none, but isolation none leaves commands this computer's network; leave it out or "
+            "say host, or choose isolation full or landlock");
     return status;
 }
 
@@ -180,7 +204,7 @@ sbx_status local_config_write(struct buf *out, const struct local_config *c, sbx
     put_member(out, "id", c->id);
     put_member(out, "token", c->token);
     put_member(out, "level", level_of(o));
-    put_member(out, "network", o->network != NULL ? o->network : "none");
+    put_member(out, "network", o->network != NULL ? o->network : is_none(o) ? "host" : "none");
     put_member(out, "hostname", c->id);
     put_member(out, "dir", c->dir);
     buf_printf(out, "\"detached\":%s,", o->detached ? "true" : "false");

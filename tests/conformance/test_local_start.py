@@ -249,6 +249,7 @@ REFUSED = [
     ({"binds": [("/usr", "/x", 0), ("/etc", "/x", 0)]}, "two binds"), ({"binds": [("/usr", "/x//y", 0)]}, "/x//y"),
     ({"binds": [("/usr", "/x/", 0)]}, "/x/"), ({"binds": [("/usr", "/home", 0)]}, "below /home"),
     ({"isolation": "landlock", "binds": [("/usr", "/x", 0)]}, "isolation full"), ({"binds": [("/dev/null", "/x", 0)]}, "/dev/null"),
+    *(({"binds": [("/usr", place, 0)]}, f"'{place}' would cover") for place in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/libx", "/etc")),
 ]
 
 
@@ -273,22 +274,23 @@ def test_what_an_option_cannot_do_is_said(tmp_path):
 import sbx, sys
 client = sbx.Client(runtime_dir=sys.argv[1])
 for options in ({"isolation": "landlock", "limit_disk": 1 << 20}, {"isolation": "none", "limit_disk": 1 << 20},
-                {"binds": [("/usr", f"/b{i}", 0) for i in range(65)]}):
+                {"isolation": "none", "network": "none"}, {"binds": [("/usr", f"/b{i}", 0) for i in range(65)]}):
     try:
         client.create(**options)
         print("made", options)
     except sbx.Error as e:
         print(e.name, e.message)
-with client.create(binds=[("/usr", f"/tmp/b{i}", 0) for i in range(64)]) as box:
-    print(box.run("ls -d /tmp/b63").out)
+with client.create(binds=[("/usr", f"/tmp/b{i}", 0) for i in range(63)] + [("/etc/passwd", "/etc/hosts", 0)]) as box:
+    print(box.run("ls -d /tmp/b62; head -c 5 /etc/hosts").out)
 """
     runtime = tmp_path / "r"
     runtime.mkdir(mode=0o700)
-    landlock, none, many, most = sbx.script(text, runtime).stdout.splitlines()
+    landlock, none, network, many, most = sbx.script(text, runtime).stdout.splitlines()
     for level, line in (("landlock", landlock), ("none", none)):
         assert line.startswith("ERROR_UNSUPPORTED") and "limit_disk is 1048576" in line and level in line
     assert many.startswith("ERROR_TOO_LARGE") and "65" in many and "64" in many
-    assert "/tmp/b63" in most
+    assert network.startswith("ERROR_UNSUPPORTED") and "network is none" in network and "host" in network
+    assert "/tmp/b62" in most and "root:" in most
 
 
 LEVELS = """
@@ -297,6 +299,7 @@ with sbx.Client(runtime_dir=sys.argv[1]) as client:
     for detached in (0, 1):
         try:
             with client.create(isolation=sys.argv[2], network="host", detached=detached) as box:
+                assert box.info()["network"] == "host"
                 print(box.run("id -u; pwd; echo x > f && cat f; touch /etc/x 2>/dev/null || echo kept").out.decode().split())
                 box.kill()
         except sbx.Error as e:

@@ -135,7 +135,7 @@ static void trees(void) {
 }
 
 static void configuration(void) {
-    const sbx_bind binds[] = {{.source = "/usr", .target = NULL},
+    const sbx_bind binds[] = {{.source = "/usr/lib", .target = NULL},
                               {.source = "/usr/bin", .target = "/tools", .writable = 1}};
     const char *const env[] = {"A=1", "B=x=\"y\"\n", "A=2", NULL};
     sbx_sandbox_options o = {SBX_SANDBOX_OPTIONS_INIT, .binds = binds, .bind_count = 2,          .env = env,
@@ -154,7 +154,7 @@ static void configuration(void) {
     CHECK_STR(json_string(json_get(root_value, "env"), "A"), "2");
     CHECK_STR(json_string(json_get(root_value, "env"), "B"), "x=\"y\"\n");
     CHECK_EQ(json_count(json_get(root_value, "binds")), 2);
-    CHECK_STR(json_string(json_at(json_get(root_value, "binds"), 0), "target"), "/usr");
+    CHECK_STR(json_string(json_at(json_get(root_value, "binds"), 0), "target"), "/usr/lib");
     CHECK(json_bool(json_at(json_get(root_value, "binds"), 1), "writable", false));
     CHECK_EQ(json_uint(json_get(root_value, "limits"), "memory", 0), 100 << 20);
     CHECK_EQ(json_uint(json_get(root_value, "limits"), "processes", 0), 512);

@@ -256,14 +256,14 @@ SBX_API sbx_status sbx_parse_duration(int64_t *out_ms, const char *text, sbx_err
 
 typedef struct sbx_bind {
     const char *source; /* absolute path on this computer */
-    const char *target; /* absolute path in the sandbox; NULL = the same */
+    const char *target; /* absolute path in the sandbox, not /usr, /bin, /sbin, /lib* and /etc themselves; NULL = the same */
     int writable;       /* 0 = read-only: nothing there can be changed; but sockets that it holds can be connected to */
 } sbx_bind;
 
 typedef struct sbx_sandbox_options {
     size_t size;
     const char *isolation;     /* NULL = SBX_ISOLATION_FULL */
-    const char *network;       /* "none" (NULL: the default) or "host" */
+    const char *network;       /* "none" (NULL: the default) or "host"; with isolation none only "host" (its default) */
     const sbx_bind *binds;
     size_t bind_count;
     const char *const *env;    /* "NAME=value" for every command; NULL-terminated */
