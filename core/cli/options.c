@@ -158,6 +158,15 @@ static bool add_bind(struct options *o, const char *name, const char *value, boo
         free(source);
         return false;
     }
+    if (target && strchr(target, ':')) {
+        print_error("--%s %s: the place inside the sandbox, %s, has a ':'; --bind shows it read-only and "
+                    "--bind-rw writable, "
+                    "without a suffix",
+                    name, value, target);
+        free(given);
+        free(source);
+        return false;
+    }
     /* A link's own path is what its commands will look for, not what it points to. */
     if (!target) target = *given == '/' ? given : source;
     size_t target_len = strlen(target);

@@ -299,6 +299,7 @@ def test_binds(user):
     assert (user.home / "given/new").read_text() == "back\n"
     assert "/no/such" in user.fails("run", "--bind", "/no/such:/x", "--", "true")
     assert "absolute" in user.fails("run", "--bind", "/usr:x", "--", "true")
+    assert "--bind-rw" in user.fails("run", "--bind", "given:/data:ro", "--", "true")
 
 
 def test_network_is_off_unless_asked_for(user):
