@@ -203,6 +203,21 @@ def test_info(user, sandbox):
     assert user.json("info", trusting)["network"] == "host" and "  disk: no limit\n" in user.ok("info", trusting).decode()
 
 
+def test_kill_needs_neither_the_agent_nor_the_record(user, sandbox):
+    [row] = user.json("list")
+    with open(f"/proc/{row['pid']}/task/{row['pid']}/children") as children:
+        os.kill(int(children.read()), signal.SIGSTOP)
+    [record] = user.runtime.rglob("record.json")
+    record.write_text("{")
+    [damaged] = user.json("list")
+    assert damaged["damaged"] is True and damaged["pid"] == row["pid"] and abs(damaged["created_at_ms"] - row["created_at_ms"]) < 60000
+    assert user.ok("list").decode().splitlines()[1].split()[2] == "damaged"
+    assert "damaged" in user.fails("exec", sandbox, "--", "true")
+    assert user.json("reap") == {"reaped": 0} and user.json("kill", sandbox) == {"id": sandbox, "ended": 1}
+    assert user.json("list") == []
+    user.nothing_left()
+
+
 def test_reap_ends_only_what_it_is_told(user):
     id = user.ok("create").decode().strip()
     assert user.json("reap") == {"reaped": 0}
