@@ -55,7 +55,7 @@ static const struct command {
      cmd_process_spawn,
      "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
      "start a command in the background, print its id",
-     "  P=$(hfsandbox spawn \"$ID\" -- python3 -m http.server)\n"
+     "  P=$(hfsandbox spawn \"$ID\" -- python3 -u -m http.server)\n"
      "  hfsandbox logs \"$ID\" \"$P\" -f\n"
      "  hfsandbox kill \"$ID\" \"$P\"\n"},
     {{"ps", OPTIONS_JSON, 1, 1, false, {"the id of a sandbox"}},
