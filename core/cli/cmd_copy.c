@@ -40,7 +40,10 @@ static int spool_input(void) {
     const char *dir = getenv("TMPDIR");
     char *path = copies_join(dir && *dir ? dir : "/tmp", "hfsandbox-XXXXXX", 16);
     int fd = mkstemp(path);
-    if (fd < 0) print_error("cannot make a temporary file %s: %s", path, strerror(errno));
+    if (fd < 0) {
+        print_error("cannot make a temporary file %s: %s; TMPDIR chooses another place", path,
+                    strerror(errno));
+    }
     if (fd >= 0) unlink(path);
     free(path);
     static char piece[65536];

@@ -6,6 +6,8 @@
 #include "exits.h"
 #include "print.h"
 
+#define SURVIVORS_MS 5000
+
 static void print_result(const struct options *o, const char *id, const char *name, uint64_t number) {
     struct print_json json = {0};
     if (!o->json) return;
@@ -30,10 +32,28 @@ static bool is_kill(const struct options *o) {
     return (!o->signal || o->signal == SIGKILL) && !o->leader;
 }
 
+/* Of a command that was killed: processes that outlived it. */
+static size_t count_survivors(struct session *s, sbx_process *process) {
+    sbx_error err;
+    sbx_completion done;
+    sbx_call call = session_call(s, SURVIVORS_MS, &call);
+    if (session_wait(s, sbx_process_wait(NULL, process, &call, &err), &call, &done, &err) != SBX_OK) return 0;
+    size_t survivors = done.event->survivors;
+    session_release(&done);
+    if (survivors) {
+        print_error(
+            "%zu process%s of %s, or not to be told from them, could not be killed; end the sandbox to "
+            "end them",
+            survivors, survivors == 1 ? "" : "es", sbx_process_id(process));
+    }
+    return survivors;
+}
+
 /* One command; the agent kills a tree again and again until none of it is left, and any other signal is sent
  * once. */
 static sbx_status signal_process(struct session *s, sbx_sandbox *sandbox, const char *id,
-                                 const struct options *o, uint64_t *signalled, sbx_error *err) {
+                                 const struct options *o, uint64_t *signalled, size_t *survivors,
+                                 sbx_error *err) {
     sbx_completion done;
     sbx_call attach = session_call(s, 0, &attach);
     sbx_status status =
@@ -46,6 +66,7 @@ static sbx_status signal_process(struct session *s, sbx_sandbox *sandbox, const 
                                                          !o->leader, &call, err);
     status = session_wait(s, started, &call, &done, err);
     if (status == SBX_OK) *signalled += done.number;
+    if (status == SBX_OK && is_kill(o)) *survivors += count_survivors(s, process);
     sbx_process_free(process);
     return status;
 }
@@ -73,40 +94,43 @@ static int kill_process(struct session *s, sbx_sandbox *sandbox, const struct op
     sbx_error err;
     int code = 0;
     uint64_t signalled = 0;
+    size_t survivors = 0;
     sbx_process_list *before = list(s, sandbox, &code);
     if (!before) return code;
     bool ended = has_ended(before, id);
     sbx_process_list_free(before);
-    if (signal_process(s, sandbox, id, o, &signalled, &err) != SBX_OK) return session_failed(&err);
-    if (!signalled) {
+    if (signal_process(s, sandbox, id, o, &signalled, &survivors, &err) != SBX_OK)
+        return session_failed(&err);
+    if (!signalled && !survivors) {
         print_error("%s had ended already, and nothing that it started is left", id);
         return EXITS_FAILED;
     }
-    if (ended) {
+    if (ended && signalled) {
         print_error("%s had ended already; %llu process%s that it had left behind %s killed", id,
                     (unsigned long long)signalled, signalled == 1 ? "" : "es",
                     signalled == 1 ? "was" : "were");
     }
     print_result(o, id, is_kill(o) ? "killed" : "signalled", signalled);
-    return 0;
+    return survivors ? EXITS_FAILED : 0;
 }
 
 /* A kill is also for what ended commands have left behind. */
 static int kill_processes(struct session *s, sbx_sandbox *sandbox, const struct options *o) {
     int code = 0;
     uint64_t signalled = 0;
+    size_t survivors = 0;
     sbx_process_list *all = list(s, sandbox, &code);
     for (size_t i = 0; i < sbx_process_list_count(all); i++) {
         sbx_error err;
         const sbx_process_info *process = sbx_process_list_get(all, i);
         if (!process->running && !is_kill(o)) continue;
-        sbx_status status = signal_process(s, sandbox, process->id, o, &signalled, &err);
+        sbx_status status = signal_process(s, sandbox, process->id, o, &signalled, &survivors, &err);
         bool gone = status == SBX_ERROR_NOT_FOUND || status == SBX_ERROR_CONFLICT; /* it ended meanwhile */
         if (status != SBX_OK && !gone) code = session_failed(&err);
     }
     sbx_process_list_free(all);
     if (!code) print_result(o, o->operands[0], is_kill(o) ? "killed" : "signalled", signalled);
-    return code;
+    return survivors ? EXITS_FAILED : code;
 }
 
 static int kill_all(struct session *s, const struct options *o) {

@@ -85,7 +85,7 @@ static const struct command {
      "end a sandbox, or a command in it",
      "A command that was killed stays listed, with its output. Of one that had ended already, what it left "
      "behind "
-     "is killed; when\nthat is nothing, it is an error.\n\n"
+     "is killed; when\nthat is nothing, it is an error, and so is a process that could not be killed.\n\n"
      "  hfsandbox kill \"$ID\"                       # the sandbox with all that is in it\n"
      "  hfsandbox kill \"$ID\" p-1                   # a command and all that it started\n"
      "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"

@@ -186,6 +186,23 @@ def test_kill_reaches_what_an_ended_command_left(user, sandbox):
     assert not [p for p in user.json("ps", sandbox) if p["running"]]
 
 
+HIDES = ("import resource, os\nh = resource.getrlimit(15)[1]\nresource.setrlimit(15, (h - 2**40, h - 2**40))\nif os.fork(): os._exit(0)\n"
+         "os.setsid()\nif os.fork(): os._exit(0)\nos.closerange(0, 3)\nos.execvp('sleep', ['sleep', '301'])")
+
+
+def test_kill_names_what_it_could_not_kill(user, sandbox):
+    """One that gave up its mark, its session and its parent is nobody's while another command runs."""
+    user.ok("spawn", sandbox, "--", "sleep", "300")
+    process = user.ok("spawn", sandbox, "-c", f"/usr/bin/python3 -c \"{HIDES}\"; sleep 300").decode().strip()
+    find = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^sleep 301' && echo ${p#/proc/}; done; true"
+    wait_until(lambda: user.ok("exec", sandbox, "-c", find), what="the hidden process")
+    run = user("kill", "--json", sandbox, process)
+    assert run.code == 125 and b"1 process of p-1, or not to be told from them, could not be killed; end the sandbox" in run.err, run
+    assert json.loads(run.out)["killed"] >= 1
+    assert user.ok("exec", sandbox, "-c", find)
+    user.ok("kill", sandbox)
+
+
 def test_info(user, sandbox):
     info = user.json("info", sandbox)
     assert info["id"] == sandbox and info["provider"] == "local" and info["detached"] is True
