@@ -1,6 +1,6 @@
-# The agent that travels with job requests: compressed, encoded, and written as C for the library. Included where the library is made;
-# run as a script (cmake -P) it is the step of the build that writes the file:
-#   cmake -DOUT=file.c [-DZOPFLI=program] -DAGENTS="arch=program;..." -P payload.cmake
+# The agent that travels with job requests: compressed, encoded, and written as C for the library, with the script that starts it.
+# Included where the library is made; run as a script (cmake -P) it is the step of the build that writes the file:
+#   cmake -DOUT=file.c -DSTART=job_start.sh [-DZOPFLI=program] -DAGENTS="arch=program;..." -P payload.cmake
 # Same program, same bytes. gzip and base64 are everywhere; zopfli, where it is installed, makes it 4 % smaller.
 if(NOT CMAKE_SCRIPT_MODE_FILE)
   set(SBX_JOB_AGENT_X86_64 "" CACHE FILEPATH "A hfsandbox-agent-job for x86_64 that was built elsewhere")
@@ -22,10 +22,11 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
     endif()
   endforeach()
   set(SBX_PAYLOAD_SOURCE ${PROJECT_BINARY_DIR}/payload/payload_data.c)
+  set(start ${PROJECT_SOURCE_DIR}/core/client/job_start.sh)
   add_custom_command(OUTPUT ${SBX_PAYLOAD_SOURCE}
-    COMMAND ${CMAKE_COMMAND} -DOUT=${SBX_PAYLOAD_SOURCE} -DZOPFLI=$<$<BOOL:${SBX_ZOPFLI}>:${SBX_ZOPFLI}>
+    COMMAND ${CMAKE_COMMAND} -DOUT=${SBX_PAYLOAD_SOURCE} -DSTART=${start} -DZOPFLI=$<$<BOOL:${SBX_ZOPFLI}>:${SBX_ZOPFLI}>
             "-DAGENTS=${agents}" -P ${CMAKE_CURRENT_LIST_FILE}
-    DEPENDS ${depends} ${CMAKE_CURRENT_LIST_FILE} VERBATIM
+    DEPENDS ${depends} ${start} ${CMAKE_CURRENT_LIST_FILE} VERBATIM
     COMMENT "Encoding the agent that travels with job requests")
   return()
 endif()
@@ -42,18 +43,18 @@ function(run)
 endfunction()
 
 # The bytes of a file as an array of characters, which no compiler finds too long, and a NUL.
-function(put_bytes name file)
+function(put_bytes declaration file)
   file(READ ${file} hex HEX)
   string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
   string(REPEAT "." 80 line)
   string(REGEX REPLACE "(${line})" "\\1\n" bytes "${bytes}")
-  string(APPEND text "static const char ${name}[] = {\n${bytes}0};\n")
+  string(APPEND text "${declaration}[] = {\n${bytes}0};\n")
   set(text "${text}" PARENT_SCOPE)
 endfunction()
 
 get_filename_component(dir ${OUT} DIRECTORY)
 file(MAKE_DIRECTORY ${dir})
-set(text "/* Written by packaging/payload.cmake. */\n#include \"client/payload.h\"\n\n")
+set(text "/* Written by packaging/payload.cmake. */\n#include \"client/job_start.h\"\n#include \"client/payload.h\"\n\n")
 set(rows)
 foreach(agent ${AGENTS})
   string(REGEX MATCH "^([a-z0-9_]+)=(.*)$" match "${agent}")
@@ -74,9 +75,15 @@ foreach(agent ${AGENTS})
     message(FATAL_ERROR "${program} takes ${length} bytes encoded; an environment variable holds ${most}")
   endif()
   message(STATUS "The agent of jobs on ${arch}: ${size} bytes, encoded ${length}")
-  put_bytes(text_${arch} ${dir}/agent-${arch}.b64)
+  put_bytes("static const char text_${arch}" ${dir}/agent-${arch}.b64)
   string(APPEND rows "    {\"${arch}\", text_${arch}, ${length}, ${size}, \"${sha256}\"},\n")
 endforeach()
 string(APPEND text "\nconst struct payload payload_table[] = {\n${rows}    {0, 0, 0, 0, 0},\n};\n")
+
+file(READ ${START} script)
+string(REGEX REPLACE "(^|\n)([ \t]*(#[^\n]*)?\n)+" "\\1" script "${script}")
+string(REGEX REPLACE "\n +" "\n" script "${script}")
+file(WRITE ${dir}/job_start.sh "${script}")
+put_bytes("\nconst char job_start_script" ${dir}/job_start.sh)
 file(WRITE ${OUT}.next "${text}")
 file(RENAME ${OUT}.next ${OUT})

@@ -83,8 +83,20 @@ static uint64_t env_number(const char *name, uint64_t least, uint64_t most, uint
     return value;
 }
 
-/* Takes the environment over, without the token, and overwrites where the kernel put it: /proc/<pid>/environ
- * shows that memory. */
+/* What follows the name and '=' in an item of the environment, or NULL: it is another. */
+static const char *named(const char *item, const char *name) {
+    size_t len = strlen(name);
+    return strncmp(item, name, len) == 0 && item[len] == '=' ? item + len + 1 : NULL;
+}
+
+static char *copied(const char *text) {
+    char *copy = strdup(text);
+    if (copy == NULL) fail("out of memory");
+    return copy;
+}
+
+/* Takes the environment over, without what is for the agent alone, and overwrites where the kernel put it:
+ * /proc/<pid>/environ shows that memory. */
 static void take_environment(void) {
     size_t n = 0, kept = 0;
     bool scrub = !testing_off("scrub-token");
@@ -93,15 +105,11 @@ static void take_environment(void) {
     char **copy = calloc(n + 1, sizeof *copy);
     if (copy == NULL) fail("out of memory");
     for (size_t i = 0; i < n; i++) {
-        size_t len = strlen(environ[i]);
-        bool secret = strncmp(environ[i], ENV_TOKEN "=", sizeof ENV_TOKEN) == 0;
-        if (secret && environ[i][sizeof ENV_TOKEN] != '\0')
-            agent.token = strdup(environ[i] + sizeof ENV_TOKEN);
-        if (!secret) copy[kept++] = strdup(environ[i]);
-        if ((secret && environ[i][sizeof ENV_TOKEN] != '\0' && agent.token == NULL) ||
-            (!secret && copy[kept - 1] == NULL))
-            fail("out of memory");
-        if (scrub) memset(environ[i], 0, len);
+        const char *token = named(environ[i], ENV_TOKEN), *file = named(environ[i], ENV_FILE);
+        if (token != NULL && token[0] != '\0') agent.token = copied(token);
+        if (file != NULL) unlink(file);
+        if (token == NULL && file == NULL) copy[kept++] = copied(environ[i]);
+        if (scrub) memset(environ[i], 0, strlen(environ[i]));
     }
     environ = agent.env = copy;
 }

@@ -30,7 +30,7 @@ static void ready(void *ctx, struct endpoint *agent) {
 static void start_again(struct creation *c) {
     struct job_machine *m = c->machine;
     log_event(c->op->client, SBX_LOG_WARNING, "sandbox.retried", "id", m->job.id, "reason",
-              "the image cannot decode the agent", NULL);
+              "the image cannot start the agent", NULL);
     c->machine = NULL;
     m->ended = true;
     job_machine_free(m);
@@ -40,13 +40,22 @@ static void start_again(struct creation *c) {
     creation_post(c);
 }
 
+/* Of what job_start.sh says, and the Hub of its exit codes: another agent may do better. */
+static bool cannot_start(const char *text) {
+    static const char *const words[] = {"hfsandbox: the image has no", "hfsandbox: the agent is for",
+                                        "exit code: 81", "exit code: 84"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strstr(text, words[i]) != NULL) return true;
+    }
+    return false;
+}
+
 static void not_ready(void *ctx, const sbx_error *error) {
     struct creation *c = ctx;
     struct job_machine *m = c->machine;
     if (m->job.phase == JOB_ENDED) {
-        bool undecoded = strstr(error->message, "hfsandbox-start: no decoder") != NULL;
         m->ended = true;
-        if (undecoded && !c->hub_agent) {
+        if (!c->hub_agent && cannot_start(error->message)) {
             start_again(c);
             return;
         }

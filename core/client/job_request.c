@@ -10,16 +10,13 @@
 #include "client/volume.h"
 #include "wire/names.h"
 
-#define PAYLOAD_VARIABLE "HFSANDBOX_AGENT_PAYLOAD"
-#define PAYLOAD_ARCH     "x86_64" /* of every flavor that the Hub lists */
+#define PAYLOAD_ARCH "x86_64" /* of every flavor that the Hub lists */
 
 #define LIST_MAX 1000 /* items of env, secrets, labels, volumes */
 
-#define ENV_SERVER_URL   "SBX_SERVER_URL"
-#define ENV_SERVER_MOUNT "SBX_SERVER_MOUNT"
-#define SERVER_BUCKET    "huggingface/sbx-server"
-#define SERVER_MOUNT     "/.hf-sbx-server"
-#define SERVER_PATH      "/buckets/" SERVER_BUCKET "/resolve/sbx-server"
+#define SERVER_BUCKET "huggingface/sbx-server"
+#define SERVER_MOUNT  "/.hf-sbx-server"
+#define SERVER_PATH   "/buckets/" SERVER_BUCKET "/resolve/sbx-server"
 
 /* ---- Checks */
 
@@ -44,11 +41,11 @@ static sbx_status check_pairs(const char *const *list, const char *option, const
         if (len == 0 || list[i][len] == '\0')
             return error_set(err, SBX_ERROR_INVALID, "%s: %s[%zu] is not of the form NAME=value", function,
                              option, i);
-        if (strncmp(list[i], "SBX_", 4) == 0 ||
-            strncmp(list[i], PAYLOAD_VARIABLE "=", sizeof PAYLOAD_VARIABLE) == 0)
-            return error_set(err, SBX_ERROR_INVALID,
-                             "%s: %s sets %.*s: names that begin with SBX_ are the agent's own", function,
-                             option, (int)(len < 60 ? len : 60), list[i]);
+        if (strncmp(list[i], "SBX_", 4) == 0 || strncmp(list[i], "HFSANDBOX_AGENT_", 16) == 0)
+            return error_set(
+                err, SBX_ERROR_INVALID,
+                "%s: %s sets %.*s: names that begin with SBX_ or HFSANDBOX_AGENT_ are the agent's own",
+                function, option, (int)(len < 60 ? len : 60), list[i]);
     }
     return SBX_OK;
 }
@@ -201,8 +198,14 @@ static void put_environment(struct buf *out, const struct job_request *r) {
     if (r->hub_agent) {
         char url[600];
         snprintf(url, sizeof url, "%s" SERVER_PATH, r->hub_url);
-        put_text(out, ENV_SERVER_URL, url);
-        put_text(out, ENV_SERVER_MOUNT, SERVER_MOUNT);
+        put_text(out, JOB_ENV_SERVER_URL, url);
+        put_text(out, JOB_ENV_SERVER_MOUNT, SERVER_MOUNT);
+    } else {
+        const struct payload *payload = payload_find(PAYLOAD_ARCH);
+        snprintf(number, sizeof number, "%zu", payload->program_size);
+        put_text(out, JOB_ENV_SHA256, payload->sha256);
+        put_text(out, JOB_ENV_SIZE, number);
+        put_text(out, JOB_ENV_ARCH, payload->arch);
     }
     buf_putc(out, '}');
 }
@@ -215,7 +218,7 @@ static void put_secrets(struct buf *out, const struct job_request *r) {
     put_text(out, ENV_TOKEN, token);
     explicit_bzero(token, sizeof token);
     if (r->options->forward_hf_token) put_text(out, "HF_TOKEN", r->hub_token);
-    if (!r->hub_agent) put_text(out, PAYLOAD_VARIABLE, payload_find(PAYLOAD_ARCH)->text);
+    if (!r->hub_agent) put_text(out, JOB_ENV_PAYLOAD, payload_find(PAYLOAD_ARCH)->text);
     buf_putc(out, '}');
 }
 
@@ -251,7 +254,7 @@ static void put_volumes(struct buf *out, const struct job_request *r) {
 sbx_status job_request_begin(struct buf *out, const struct job_request *r, sbx_error *err) {
     const sbx_sandbox_options *o = r->options;
     const char *image = o->image != NULL ? o->image : JOB_IMAGE, *space = NULL;
-    const char *const command[] = {"/bin/sh", "-c", r->hub_agent ? job_start_hub() : job_start_payload(),
+    const char *const command[] = {"/bin/sh", "-c", r->hub_agent ? job_start_hub_script : job_start_script,
                                    NULL};
     bool is_space = label_image_is_space(image, &space);
     char name[128];

@@ -1,13 +1,11 @@
 #include "client/job_start.h"
 
-const char *job_start_payload(void) {
-    return "set -e; f=/tmp/.hfsandbox-agent; printf %s \"$HFSANDBOX_AGENT_PAYLOAD\" | base64 -d | gzip -d "
-           ">$f; chmod 700 $f; unset HFSANDBOX_AGENT_PAYLOAD; exec $f";
-}
-
-const char *job_start_hub(void) {
-    return "set -e; f=/tmp/.sbx-server; if command -v wget >/dev/null 2>&1; then wget -qO $f "
-           "\"$SBX_SERVER_URL\"; elif command -v curl >/dev/null 2>&1; then "
-           "curl -fsSLo $f \"$SBX_SERVER_URL\"; else cp \"$SBX_SERVER_MOUNT/sbx-server\" $f; fi; chmod 700 "
-           "$f; unset SBX_SERVER_URL SBX_SERVER_MOUNT; exec $f";
-}
+const char job_start_hub_script[] =
+    "set -e\n"
+    "f=/tmp/.sbx-server\n"
+    "if command -v wget >/dev/null 2>&1; then wget -q -O $f \"$" JOB_ENV_SERVER_URL "\"\n"
+    "elif command -v curl >/dev/null 2>&1; then curl -fsSL -o $f \"$" JOB_ENV_SERVER_URL "\"\n"
+    "else cp \"$" JOB_ENV_SERVER_MOUNT "/sbx-server\" $f; fi\n"
+    "chmod 700 $f\n"
+    "unset " JOB_ENV_SERVER_URL " " JOB_ENV_SERVER_MOUNT "\n"
+    "exec $f\n";

@@ -19,6 +19,7 @@
 #define ENV_STREAM_LIMIT    "SBX_STREAM_LIMIT" /* this and the next two: bytes of held output */
 #define ENV_SANDBOX_LIMIT   "SBX_SANDBOX_OUTPUT_LIMIT"
 #define ENV_AGENT_LIMIT     "SBX_AGENT_OUTPUT_LIMIT"
+#define ENV_FILE            "HFSANDBOX_AGENT_FILE" /* the agent's own program, which it removes at its start */
 
 /* The items of the array "features" of /health: what this agent adds to the Hub's protocol. */
 #define FEATURE_KEYS        "keys"     /* HEADER_KEY is honoured on exec and processes */

@@ -52,7 +52,8 @@ print(json.dumps(box.info()))
     job = hub.jobs.last()
     request = job.request
     assert request["dockerImage"] == "debian:12" and request["flavor"] == "cpu-upgrade" and request["timeoutSeconds"] == 3600
-    assert request["environment"] == {"A": "2", "SBX_PORT": "49983", "SBX_IDLE_TIMEOUT": "61"}
+    given = {name: value for name, value in request["environment"].items() if not name.startswith("HFSANDBOX_AGENT_")}
+    assert given == {"A": "2", "SBX_PORT": "49983", "SBX_IDLE_TIMEOUT": "61"}
     assert set(request["secrets"]) == {"S", "SBX_TOKEN", "HFSANDBOX_AGENT_PAYLOAD"} and request["secrets"]["S"] == "geheim"
     assert request["expose"] == {"ports": [49983, 8000]} and request["arguments"] == []
     labels = request["labels"]
@@ -114,3 +115,18 @@ def test_hardware_and_info(hub):
     basic = next(row for row in hardware if row["flavor"] == "cpu-basic")
     assert basic["micro_usd_per_minute"] > 0 and basic["accelerator"] is None and basic["cpu"], basic
     assert any(row["accelerator"] for row in hardware)
+
+
+@pytest.mark.parametrize("image", ["local/no-decoder", "local/no-fetch-no-decoder"])
+def test_an_image_without_decoders(hub, image):
+    """The Hub's own agent takes the place of ours: it is downloaded, or mounted."""
+    hub.program.run(f"box = sbx.Client().create(image={image!r}); assert box.run('echo hi').out == b'hi\\n'")
+    assert [job.stage for job in hub.jobs] == ["ERROR", "CANCELED"] and len(hub.requests.of("create")) == 2
+
+
+def test_a_refused_size(hub):
+    for dial in ("max_request", "max_secret"):
+        hub.dials.set(max_request=None, max_secret=None)
+        hub.dials.set(**{dial: 50000})
+        hub.program.run("box = sbx.Client().create(); assert box.run('echo hi').out == b'hi\\n'")
+    assert len(hub.requests.of("create")) == 4 and not hub.jobs.running()

@@ -20,3 +20,17 @@ def sha256():
 
 def size():
     return int(part("--size"))
+
+
+def arch():
+    return part("--arch")
+
+
+def script():
+    return part("--script")
+
+
+def environment():
+    """What the start script needs."""
+    return {"HFSANDBOX_AGENT_PAYLOAD": text(), "HFSANDBOX_AGENT_SHA256": sha256(), "HFSANDBOX_AGENT_SIZE": str(size()),
+            "HFSANDBOX_AGENT_ARCH": arch()}

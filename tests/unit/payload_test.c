@@ -5,6 +5,7 @@
 
 #include <sys/utsname.h>
 
+#include "client/job_start.h"
 #include "client/payload.h"
 
 static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
@@ -21,6 +22,8 @@ static void table(void) {
         CHECK(p->program_size > 0);
     }
     CHECK(rows > 0);
+    CHECK(strlen(job_start_script) < 3000);
+    CHECK(strstr(job_start_script, "\n#") == NULL && strstr(job_start_script, "\n ") == NULL);
     CHECK(payload_find("sparc") == NULL);
 }
 
@@ -39,6 +42,8 @@ int main(int argc, char **argv) {
     if (p == NULL) return 1;
     if (strcmp(argv[1], "--text") == 0) fputs(p->text, stdout);
     if (strcmp(argv[1], "--sha256") == 0) fputs(p->sha256, stdout);
+    if (strcmp(argv[1], "--arch") == 0) fputs(p->arch, stdout);
+    if (strcmp(argv[1], "--script") == 0) fputs(job_start_script, stdout);
     if (strcmp(argv[1], "--size") == 0) printf("%zu", p->program_size);
     return 0;
 }
