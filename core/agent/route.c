@@ -79,8 +79,11 @@ static void info_answer(struct watch_waiter *w, const struct watch_usage *u) {
         exchange_error(x, WIRE_INTERNAL, "/proc cannot be read");
         return;
     }
-    buf_printf(&json, "{\"version\":\"%s\",\"id\":", agent.version);
-    escape_string(&json, agent.id, strlen(agent.id));
+    buf_printf(&json, "{\"version\":\"%s\"", agent.version);
+    if (agent.id[0] != '\0') { /* a job's agent does not know it */
+        buf_puts(&json, ",\"id\":");
+        escape_string(&json, agent.id, strlen(agent.id));
+    }
     buf_printf(&json, ",\"mode\":\"%s\",\"features\":" FEATURES ",\"isolation\":", mode());
     confine_report(&json);
     buf_puts(&json, ",\"network\":");

@@ -194,11 +194,12 @@ static void lost(struct hub_call *call, const struct transfer_end *end) {
 
 /* An answer that is an error. */
 static void refused(struct hub_call *call, int status) {
-    bool no_act = status == 429 || (status == 503 && call->hints.retry_ms >= 0);
+    bool no_act = status == 429;
+    int64_t asked = no_act && call->hints.reset_ms >= 0 ? call->hints.reset_ms : call->hints.retry_ms;
     bool passing =
         no_act || status == 408 || status == 500 || status == 502 || status == 503 || status == 504;
     if (passing && !no_act) call->sent = true;
-    if (passing && (no_act || call->spec.repeatable) && later(call, call->hints.retry_ms)) return;
+    if (passing && (no_act || call->spec.repeatable) && later(call, asked)) return;
     sbx_error error;
     hub_error_reply(&error, call->spec.name, call->spec.what, status, &call->hints, call->reply.data,
                     call->reply.len, call->hub->token);

@@ -1,8 +1,8 @@
 /* Calls of the Hub's API: with the token, repeated where that is safe, its errors in words. Lock held
  * throughout.
  *
- * Nothing is repeated after the Hub may have acted on it, unless the call says that this is harmless. A
- * refusal (429, and 503 with Retry-After) was no act. No redirect is followed. */
+ * Nothing is repeated after the Hub may have acted on it, unless the call says that this is harmless. 429 was
+ * no act. No redirect is followed. */
 #ifndef CLIENT_HUB_H
 #define CLIENT_HUB_H
 

@@ -68,7 +68,6 @@ static void wait_for_it(struct creation *c) {
     c->wait = (struct job_wait){.jobs = c->jobs,
                                 .machine = c->machine,
                                 .op = c->op,
-                                .begun_ms = c->begun_ms,
                                 .secrets = (const char *const *)c->hide,
                                 .ready = ready,
                                 .failed = not_ready,
@@ -115,7 +114,7 @@ void creation_adopt(struct creation *c, const struct job *job, const struct json
     c->machine = m;
     m->owned = !c->detached;
     m->made = made;
-    c->timings.accepted_ms = clock_ms() - c->begun_ms;
+    c->timings.accepted_ms = clock_ms() - c->op->begun_ms;
     char ms[24];
     snprintf(ms, sizeof ms, "%lld", (long long)c->timings.accepted_ms);
     log_event(c->op->client, SBX_LOG_INFO, "sandbox.progress", "id", job->id, "phase", "accepted", "stage",

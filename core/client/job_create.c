@@ -177,7 +177,6 @@ void job_create(struct op *op, const sbx_sandbox_options *options) {
     }
     c->op = op;
     c->jobs = jobs_of(op->client);
-    c->begun_ms = clock_ms();
     c->timings = (sbx_timings){sizeof c->timings, -1, -1, -1};
     c->timer = (struct io_timer){.fire = creation_look_again, .ctx = c};
     c->who = (struct jobs_waiter){.known = known, .ctx = c};

@@ -16,7 +16,6 @@ struct creation {
     struct hub_call *call;
     bool call_makes; /* the call under way makes a job */
     struct io_timer timer;
-    int64_t begun_ms;
     /* Of the options. */
     char hub_namespace[JOB_NAME_SIZE];
     char flavor[64], key[65];

@@ -56,7 +56,7 @@ static void wake(struct job_wait *w, struct io_timer *timer, int64_t ms) {
 static void progress(struct job_wait *w, const char *phase, int64_t *at) {
     char ms[24];
     if (*at >= 0) return;
-    *at = clock_ms() - w->begun_ms;
+    *at = clock_ms() - w->op->begun_ms;
     snprintf(ms, sizeof ms, "%lld", (long long)*at);
     log_event(w->jobs->client, SBX_LOG_INFO, "sandbox.progress", "id", w->machine->job.id, "phase", phase,
               "stage", w->machine->job.stage, "ms", ms, NULL);

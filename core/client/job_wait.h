@@ -10,8 +10,7 @@
 struct job_wait {
     struct jobs *jobs;
     struct job_machine *machine;
-    struct op *op; /* for its name, deadline and beginning */
-    int64_t begun_ms;
+    struct op *op;              /* for its name, deadline and beginning */
     const char *const *secrets; /* to keep out of what the job's log says; NULL-terminated, may be NULL */
     /* One of the two, once. */
     void (*ready)(void *ctx, struct endpoint *agent); /* which it takes over, with connections and features */

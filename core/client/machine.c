@@ -132,6 +132,7 @@ static void ready(struct machine *m) {
     }
     log_event(m->client, SBX_LOG_INFO, "sandbox.created", "id", m->record.id, "provider", "local", NULL);
     struct op *op = m->creating;
+    sandbox->timings.answered_ms = clock_ms() - op->begun_ms;
     op->out.sandbox = sandbox;
     op_done(op, SBX_OK);
 }

@@ -75,6 +75,7 @@ static struct op *op_new(struct sbx_client *client, struct sbx_sandbox *sandbox,
     op->name = name;
     op->queue = call->queue;
     op->timeout_ms = call->timeout_ms != 0 ? call->timeout_ms : default_timeout_ms;
+    op->begun_ms = clock_ms();
     op->deadline = clock_deadline(op->timeout_ms);
     op->timer.fire = time_up;
     op->timer.ctx = op;

@@ -18,7 +18,7 @@ struct op {
     struct sbx_client *client;   /* kept alive */
     struct sbx_sandbox *sandbox; /* kept alive; NULL = a call on the client. Its death fails the op. */
     const char *name;            /* the public function */
-    int64_t deadline;            /* CLOCK_NEVER = none */
+    int64_t begun_ms, deadline;  /* CLOCK_NEVER = none */
     sbx_completion out;          /* the result: set the member that belongs to it before op_done */
     /* Called once when the op ends, in whatever way: stop what works for it and free ctx. status says how it
        ended. Requests of the op (request.h) have been stopped already. May be NULL. */

@@ -113,7 +113,6 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
     f->wait = (struct job_wait){.jobs = f->jobs,
                                 .machine = f->machine,
                                 .op = op,
-                                .begun_ms = clock_ms(),
                                 .ready = ready,
                                 .failed = not_ready,
                                 .ctx = f,

@@ -34,6 +34,7 @@ struct sbx_sandbox *sandbox_new(struct sbx_client *client, const struct provider
     sandbox->machine = machine;
     sandbox->id = name;
     sandbox->endpoint = *endpoint;
+    sandbox->timings = (sbx_timings){sizeof sandbox->timings, -1, -1, -1};
     memset(endpoint, 0, sizeof *endpoint);
     endpoint->control_fd = -1;
     sandbox->next = client->sandboxes;
