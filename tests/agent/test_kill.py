@@ -296,7 +296,8 @@ def test_a_kill_counts_what_an_ended_command_left(before):
         for _ in range(before):
             run(a, "true")
         left = run(a, LEAVES)
-        assert left.exit_code == 0 and len(descendants(a, ["sleep", "300"])) == 2
+        assert left.exit_code == 0
+        wait_until(lambda: len(descendants(a, ["sleep", "300"])) == 2, what="what it left")
         answer = a.request("DELETE", f"/v1/processes/{left.id}?keep=1").json()
         assert answer == {"id": left.id, "ok": True, "killed": False, "signalled": 2, "survivors": []}
         assert not descendants(a, ["sleep", "300"])

@@ -192,7 +192,7 @@ def test_delete_is_truthful(agent, by):
     """5c 4: both forms of the id kill, and the answer says what was killed."""
     process = agent.start_process("exec sleep 300")
     url = f"/v1/processes/{process[by]}"
-    assert agent.request("DELETE", url).json() == {"id": process["id"], "ok": True, "killed": True, "survivors": []}
+    assert agent.request("DELETE", url).json() == {"id": process["id"], "ok": True, "killed": True, "signalled": 1, "survivors": []}
     assert not alive(process["pid"])
     assert agent.get(url).status == 404
     again = agent.request("DELETE", url)
