@@ -33,7 +33,8 @@ static void creation_ended(struct op *op, sbx_status status) {
         } else if (c->unsure) {
             job_end_creation(c->jobs, owner, c->nonce[c->hub_agent], NULL);
         }
-        if (c->machine != NULL) job_end_machine(c->machine, "user");
+        /* One that was found by its key is somebody else's too. */
+        if (c->machine != NULL && c->machine->made) job_end_machine(c->machine, "user");
     }
     if (status != SBX_OK && c->machine != NULL) job_machine_free(c->machine);
     hub_call_cancel(c->call);
