@@ -20,6 +20,7 @@
 #define INSPECT_MOST   2000
 #define INSPECT_EACH   500  /* more with each machine that is waited for at the same time */
 #define LOG_MS         4000 /* the longest wait for the log of a job that has ended */
+#define LOG_QUIET_MS   300  /* and for more of it */
 #define LOG_TARGET     "/api/jobs/%s/%s/logs?tail=20"
 
 static void ask_agent(void *ctx);
@@ -83,7 +84,10 @@ static void told(void *ctx, const struct hub_reply *reply) {
 
 static bool log_piece(void *ctx, const char *data, size_t len) {
     struct job_wait *w = ctx;
-    return job_log_feed(&w->log, data, len);
+    /* The stream may stay open. The timer is set: this cannot fail. */
+    io_timer_set(&w->jobs->client->io, &w->inspect_timer, clock_ms() + LOG_QUIET_MS);
+    job_log_feed(&w->log, data, len);
+    return true;
 }
 
 static void log_is_late(void *ctx) {

@@ -194,7 +194,7 @@ def test_kill_names_what_it_could_not_kill(user, sandbox):
     """One that gave up its mark, its session and its parent is nobody's while another command runs."""
     user.ok("spawn", sandbox, "--", "sleep", "300")
     process = user.ok("spawn", sandbox, "-c", f"/usr/bin/python3 -c \"{HIDES}\"; sleep 300").decode().strip()
-    find = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^sleep 301' && echo ${p#/proc/}; done; true"
+    find = "for p in /proc/[0-9]*; do { tr '\\0' ' ' <$p/cmdline; } 2>/dev/null | grep -q '^sleep 301' && echo ${p#/proc/}; done; true"
     wait_until(lambda: user.ok("exec", sandbox, "-c", find), what="the hidden process")
     run = user("kill", "--json", sandbox, process)
     assert run.code == 125 and b"1 process of p-1, or not to be told from them, could not be killed; end the sandbox" in run.err, run

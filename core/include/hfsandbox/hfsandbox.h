@@ -289,7 +289,7 @@ typedef struct sbx_sandbox_options {
     int forward_hf_token;        /* 1 = commands find the client's Hub token in HF_TOKEN. Whoever reads it there can act as you and, with it,
                                     enter each of your other sandboxes: their keys are derived from it. */
     const char *client_key;      /* letters, digits, - and _, at most 64: creations with the same key, by whatever program, give the same sandbox
-                                    as long as it runs; NULL = each creation makes a new one */
+                                    as long as it runs (then ending with the first attached handle that is freed); NULL = always a new one */
 } sbx_sandbox_options;
 #define SBX_SANDBOX_OPTIONS_INIT SBX_INIT(sbx_sandbox_options, size)
 
