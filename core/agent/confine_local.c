@@ -108,8 +108,7 @@ _Static_assert(sizeof steps / sizeof *steps <= CONFINE_STEPS, "room for every st
 static const char *detail(const struct confine_step *step) {
     if (step->apply == apply_life && agent.detached)
         return "the sandbox ends with its keeper, which outlives the client";
-    if (step->apply == apply_identity && own_user)
-        return "the user who started it, without a change of uid";
+    if (step->apply == apply_identity && own_user) return "the user who started it, without a change of uid";
     return NULL;
 }
 
