@@ -31,6 +31,9 @@ struct provider {
        Frees sandbox->machine, not the sandbox. */
     void (*close)(struct sbx_sandbox *sandbox);
 
+    /* NULL, or members of sbx_sandbox_info, each with a comma before it. */
+    void (*describe)(const struct sbx_sandbox *sandbox, struct buf *out);
+
     void (*list)(struct op *op, const sbx_filter *filter); /* op->out.sandboxes */
     void (*reap)(struct op *op, const sbx_filter *filter); /* op->out.number */
 };

@@ -336,6 +336,16 @@ static void close_sandbox(struct sbx_sandbox *sandbox) {
     job_machine_free(m);
 }
 
+static void describe(const struct sbx_sandbox *sandbox, struct buf *out) {
+    const struct job_machine *m = sandbox->machine;
+    const char *const members[][2] = {
+        {"namespace", m->hub_namespace}, {"image", m->job.image}, {"flavor", m->job.flavor}};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        buf_printf(out, ",\"%s\":", members[i][0]);
+        json_put_text(out, members[i][1]);
+    }
+}
+
 const struct provider provider_jobs = {
     .name = "jobs",
     .client_new = jobs_new,
@@ -345,6 +355,7 @@ const struct provider provider_jobs = {
     .kill = kill_sandbox,
     .kill_by_id = kill_by_id,
     .close = close_sandbox,
+    .describe = describe,
     .list = job_list,
     .reap = job_list_reap,
 };

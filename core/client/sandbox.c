@@ -12,6 +12,7 @@
 #include "client/process_handle.h"
 #include "client/provider.h"
 #include "client/request.h"
+#include "wire/limits.h"
 
 sbx_status sandbox_check(const struct sbx_sandbox *sandbox, const char *function, sbx_error *err) {
     if (sandbox == NULL) return error_set(err, SBX_ERROR_INVALID, "%s: sandbox is NULL", function);
@@ -242,7 +243,7 @@ static void informed(struct op *op, struct request_reply *reply, void *ctx) {
         op_failf(op, SBX_ERROR_PROTOCOL, "%s: the peer's answer is no JSON object", op->name);
         return;
     }
-    struct buf out = BUF_INIT(reply->body->len + strlen(sandbox->id) * 6 + 256);
+    struct buf out = BUF_INIT(reply->body->len + KIB(16));
     buf_putc(&out, '{');
     if (!named) {
         buf_puts(&out, "\"id\":");
@@ -252,6 +253,8 @@ static void informed(struct op *op, struct request_reply *reply, void *ctx) {
     buf_puts(&out, "\"provider\":");
     json_put_text(&out, sandbox->provider != NULL ? sandbox->provider->name : NULL);
     buf_puts(&out, sandbox->detached ? ",\"detached\":true" : ",\"detached\":false");
+    if (sandbox->provider != NULL && sandbox->provider->describe != NULL && sandbox->machine != NULL)
+        sandbox->provider->describe(sandbox, &out);
     if (!empty) buf_putc(&out, ',');
     buf_puts(&out, rest + 1);
     op->out.bytes = out.failed ? NULL : sandbox_bytes(&out);

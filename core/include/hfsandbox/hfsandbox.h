@@ -342,7 +342,7 @@ SBX_API sbx_status sbx_sandbox_kill_by_id(sbx_client *client, const char *id, co
 SBX_API void sbx_sandbox_free(sbx_sandbox *sandbox);
 
 /* [any] What the sandbox is: isolation steps that hold, limits, use, as one JSON object (the fields are listed in core/wire/README.md under
-   "The machine", plus "id", "provider", "detached"). */
+   "The machine", plus "id", "provider", "detached", and of jobs "namespace", "image", "flavor"). */
 SBX_API sbx_status sbx_sandbox_info(sbx_bytes **out, sbx_sandbox *sandbox, const sbx_call *call, sbx_error *err);
 
 /* Which sandboxes. NULL = all. */
