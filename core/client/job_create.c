@@ -96,12 +96,12 @@ static void priced(void *ctx, const struct hub_reply *reply) {
                  "(sbx_hardware_list_all shows them)",
                  c->op->name, c->flavor);
     } else if (affordable == 0 || (c->lifetime_given && c->lifetime_s > affordable)) {
-        op_failf(c->op, SBX_ERROR_INVALID,
-                 "%s: max_cost_micro_usd is %llu, which pays for %lld seconds of '%s' at %lld a minute, and "
-                 "lifetime_ms asks for %lld "
-                 "seconds: raise the one or lower the other",
-                 c->op->name, (unsigned long long)c->max_cost, (long long)affordable, c->flavor,
-                 (long long)price, (long long)c->lifetime_s);
+        op_failf(
+            c->op, SBX_ERROR_INVALID,
+            "%s: max_cost_micro_usd pays for %lld seconds of '%s' at $%lld.%06lld a minute, and lifetime_ms "
+            "asks for %lld seconds: raise the one or lower the other",
+            c->op->name, (long long)affordable, c->flavor, (long long)price / 1000000,
+            (long long)price % 1000000, (long long)c->lifetime_s);
     } else {
         if (c->lifetime_s > affordable) c->lifetime_s = affordable;
         seek(c);
