@@ -18,7 +18,7 @@ int cmd_run(struct session *s, const struct options *o) {
 
     int code = EXITS_FAILED;
     sbx_sandbox_options options = prepare_sandbox(o, false);
-    sbx_sandbox *sandbox = prepare_create(s, &options);
+    sbx_sandbox *sandbox = prepare_create(s, &options, o->start_timeout_ms);
     if (sandbox) {
         code = pump_run(s, sandbox, &command);
         sbx_error err;

@@ -16,8 +16,10 @@ static const struct command {
     struct options_shape shape;
     cmd_function *function;
     const char *synopsis, *summary, *more;
+    const char *provider; /* the only one that it makes sense with */
+    bool alone;           /* it opens its sessions itself */
 } COMMANDS[] = {
-    {{"run", RUNS | OPTIONS_SANDBOX, 0, 0, true, {NULL}},
+    {{"run", RUNS | OPTIONS_SANDBOX | OPTIONS_START, 0, 0, true, {NULL}},
      cmd_run,
      "[OPTIONS] -- COMMAND [ARGUMENT...]",
      "run one command in a fresh sandbox",
@@ -28,19 +30,37 @@ static const struct command {
      "  hfsandbox run -- python3 -c 'print(6 * 7)'\n"
      "  hfsandbox run -c 'echo \"$1, from $(hostname)\"' -- hello\n"
      "  tar c src | hfsandbox run --timeout 1m --memory 512M -- tar tv\n"
-     "  hfsandbox run --bind ~/data:/data --network host -- sh /data/job.sh\n"},
-    {{"create", OPTIONS_SANDBOX | OPTIONS_DETACHED | OPTIONS_DEFAULTS | OPTIONS_JSON, 0, 0, false, {NULL}},
+     "  hfsandbox run --bind ~/data:/data --network host -- sh /data/job.sh\n"
+     "  hfsandbox run --provider jobs --flavor t4-small --max-cost 1 -- nvidia-smi\n",
+     NULL,
+     false},
+    {{"create", OPTIONS_SANDBOX | OPTIONS_START | OPTIONS_DEFAULTS | OPTIONS_JSON, 0, 0, false, {NULL}},
      cmd_create,
      "[OPTIONS]",
      "make a sandbox that stays, print its id",
      "It ends by hfsandbox kill, or by itself when nothing has used it for the idle timeout.\n\n"
      "  ID=$(hfsandbox create)\n"
-     "  ID=$(hfsandbox create --idle-timeout 2h -e MODE=test -w /tmp)\n"},
-    {{"list", OPTIONS_JSON, 0, 0, false, {NULL}},
+     "  ID=$(hfsandbox create --idle-timeout 2h -e MODE=test -w /tmp)\n"
+     "  ID=$(hfsandbox create --provider jobs --image debian:12 --secret API_KEY --label team=red)\n",
+     NULL,
+     false},
+    {{"connect", OPTIONS_START | OPTIONS_JSON, 1, 1, false, {"the id of a sandbox"}},
+     cmd_connect,
+     "ID [OPTIONS]",
+     "wait until a sandbox answers, show what it is",
+     "  hfsandbox connect \"$ID\"\n"
+     "  hfsandbox connect --provider jobs my-org/68f0c1d2e3a4b5c6d7e8f901\n",
+     NULL,
+     false},
+    {{"list", OPTIONS_FILTER | OPTIONS_JSON, 0, 0, false, {NULL}},
      cmd_sandboxes_list,
      "[OPTIONS]",
      "list your sandboxes",
-     "  hfsandbox list\n  hfsandbox list --json | jq -r '.[].id'\n"},
+     "Of jobs also what they have cost until now, by the price list.\n\n"
+     "  hfsandbox list\n  hfsandbox list --json | jq -r '.[].id'\n"
+     "  hfsandbox list --provider jobs --namespace my-org --label team=red\n",
+     NULL,
+     false},
     {{"exec", RUNS, 1, 1, true, {"the id of a sandbox"}},
      cmd_process_exec,
      "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
@@ -50,19 +70,25 @@ static const struct command {
      "hfsandbox ps shows it.\n\n"
      "  hfsandbox exec \"$ID\" -- make test\n"
      "  hfsandbox exec \"$ID\" -c 'cd src && ls | wc -l'\n"
-     "  hfsandbox exec \"$ID\" -- cat result.bin > result.bin\n"},
+     "  hfsandbox exec \"$ID\" -- cat result.bin > result.bin\n",
+     NULL,
+     false},
     {{"spawn", OPTIONS_COMMAND | OPTIONS_BACKGROUND | OPTIONS_JSON, 1, 1, true, {"the id of a sandbox"}},
      cmd_process_spawn,
      "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
      "start a command in the background, print its id",
      "  P=$(hfsandbox spawn \"$ID\" -- python3 -u -m http.server)\n"
      "  hfsandbox logs \"$ID\" \"$P\" -f\n"
-     "  hfsandbox kill \"$ID\" \"$P\"\n"},
+     "  hfsandbox kill \"$ID\" \"$P\"\n",
+     NULL,
+     false},
     {{"ps", OPTIONS_JSON, 1, 1, false, {"the id of a sandbox"}},
      cmd_process_list,
      "ID [OPTIONS]",
      "list the commands of a sandbox, running and recently ended",
-     "  hfsandbox ps \"$ID\"\n"},
+     "  hfsandbox ps \"$ID\"\n",
+     NULL,
+     false},
     {{"logs", OPTIONS_LOGS, 2, 2, false, {"the id of a sandbox", "the id of a command"}},
      cmd_process_logs,
      "ID PROCESS [OPTIONS]",
@@ -72,13 +98,17 @@ static const struct command {
      "  hfsandbox logs \"$ID\" p-1\n"
      "  hfsandbox logs \"$ID\" p-1 -f\n"
      "  hfsandbox logs \"$ID\" p-1 --stdout 4096     # from a byte on, for example where the last look "
-     "ended\n"},
+     "ended\n",
+     NULL,
+     false},
     {{"wait", OPTIONS_WAIT | OPTIONS_JSON, 2, 2, false, {"the id of a sandbox", "the id of a command"}},
      cmd_process_wait,
      "ID PROCESS [OPTIONS]",
      "wait for a command's end, exit with its exit code",
      "  hfsandbox wait \"$ID\" p-1; echo $?\n"
-     "  hfsandbox wait \"$ID\" p-1 --timeout 30      # gives up then\n"},
+     "  hfsandbox wait \"$ID\" p-1 --timeout 30      # gives up then\n",
+     NULL,
+     false},
     {{"kill", OPTIONS_KILL | OPTIONS_JSON, 0, 2, false, {NULL}},
      cmd_kill,
      "[ID [PROCESS]] [OPTIONS]",
@@ -91,35 +121,65 @@ static const struct command {
      "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"
      "  hfsandbox kill \"$ID\" --all                 # every command of the sandbox, and what ended ones "
      "left\n"
-     "  hfsandbox kill --all                       # every sandbox of yours\n"},
+     "  hfsandbox kill --all                       # every sandbox of yours\n",
+     NULL,
+     false},
     {{"cp", OPTIONS_COPY, 2, 2, false, {"the source", "the destination"}},
      cmd_copy,
      "SOURCE DESTINATION [OPTIONS]",
      "copy files into or out of a sandbox",
-     "One side is in a sandbox, written ID:path; - is standard input or output. Relative paths begin at the "
+     "One side is in a sandbox, written ID:path or NAMESPACE/ID:path; - is standard input or output. "
+     "Relative paths begin at the "
      "sandbox's working\n"
      "directory. A local name with a colon in it is written ./with:colon. With -r, symbolic links are left "
      "out.\n\n"
      "  hfsandbox cp data.csv \"$ID\":data.csv\n"
      "  hfsandbox cp -r src \"$ID\":/tmp/\n"
      "  hfsandbox cp \"$ID\":result.json .\n"
-     "  hfsandbox cp \"$ID\":result.json - | jq .\n"},
+     "  hfsandbox cp \"$ID\":result.json - | jq .\n",
+     NULL,
+     false},
     {{"ls", OPTIONS_JSON, 1, 1, false, {"ID:path"}},
      cmd_files_list,
      "ID:[PATH] [OPTIONS]",
      "list files of a sandbox",
-     "  hfsandbox ls \"$ID\":\n  hfsandbox ls \"$ID\":/tmp --json\n"},
+     "  hfsandbox ls \"$ID\":\n  hfsandbox ls \"$ID\":/tmp --json\n",
+     NULL,
+     false},
     {{"info", OPTIONS_JSON, 1, 1, false, {"the id of a sandbox"}},
      cmd_sandboxes_info,
      "ID [OPTIONS]",
      "show a sandbox: isolation that holds, limits, use",
-     "  hfsandbox info \"$ID\"\n  hfsandbox info \"$ID\" --json | jq .isolation.steps\n"},
-    {{"reap", OPTIONS_REAP | OPTIONS_JSON, 0, 0, false, {NULL}},
+     "  hfsandbox info \"$ID\"\n  hfsandbox info \"$ID\" --json | jq .isolation.steps\n",
+     NULL,
+     false},
+    {{"reap", OPTIONS_REAP | OPTIONS_FILTER | OPTIONS_JSON, 0, 0, false, {NULL}},
      cmd_sandboxes_reap,
      "[OPTIONS]",
      "clean up what ended sandboxes left",
      "Running sandboxes are ended only with an option.\n\n"
-     "  hfsandbox reap\n  hfsandbox reap --older-than 1h\n"},
+     "  hfsandbox reap\n  hfsandbox reap --older-than 1h\n"
+     "  hfsandbox reap --provider jobs --label team=red --all\n",
+     NULL,
+     false},
+    {{"hardware", OPTIONS_JSON, 0, 0, false, {NULL}},
+     cmd_hardware,
+     "[OPTIONS]",
+     "list the hardware that provider jobs offers, with prices",
+     "  hfsandbox hardware\n  hfsandbox hardware --json | jq -r '.[] | select(.accelerator) | .flavor'\n",
+     "jobs",
+     false},
+    {{"doctor", OPTIONS_DOCTOR | OPTIONS_START | OPTIONS_JSON, 0, 0, false, {NULL}},
+     cmd_doctor,
+     "[OPTIONS]",
+     "check what sandboxes need here, and print a report",
+     "Each line is ok, not ok or skipped, and says what to do. The report is made to be sent: no secret is "
+     "in it, "
+     "no path of your\nhome directory, and no name of a computer but the Hub's.\n\n"
+     "  hfsandbox doctor\n"
+     "  hfsandbox doctor --provider jobs --create      # one real sandbox, measured and ended\n",
+     NULL,
+     true},
 };
 #define COUNT (sizeof COMMANDS / sizeof *COMMANDS)
 
@@ -148,20 +208,37 @@ static const char SPAWN_CODES[] =
     "Exit codes:\n"
     "  0                  the command runs; hfsandbox wait gives its own exit code\n" FAILED NO_START;
 
+static const char DOCTOR_CODES[] =
+    "Exit codes:\n  0                  no check failed\n  1                  one did\n" FAILED;
+
 static const char OTHER_CODES[] = "Exit codes:\n  0                  it was done\n" FAILED;
 
 static const char ENVIRONMENT[] =
     "Environment:\n"
-    "  HFSANDBOX_PROVIDER  where sandboxes are, unless --provider says; local when neither does\n"
+    "  HFSANDBOX_PROVIDER  where sandboxes are, local or jobs, unless --provider says; local when neither "
+    "does\n"
     "  HFSANDBOX_AGENT     the agent to use instead of the one beside the library or in its libexec "
     "directory\n"
     "  XDG_RUNTIME_DIR     where records and sockets of sandboxes that stay are; when it is not set or "
     "cannot be\n"
     "                      used, a private directory below /tmp\n"
-    "  TMPDIR              where hfsandbox cp - ID:path keeps its input for the moment\n";
+    "  TMPDIR              where hfsandbox cp - ID:path keeps its input for the moment\n"
+    "Of provider jobs:\n"
+    "  HF_TOKEN            the Hub token; else HUGGING_FACE_HUB_TOKEN, else the file that hf auth login "
+    "writes\n"
+    "  HF_TOKEN_PATH       that file; otherwise token in the directory HF_HOME\n"
+    "  HF_HOME             otherwise ~/.cache/huggingface\n"
+    "  HF_ENDPOINT         the Hub, https://huggingface.co otherwise\n"
+    "  HF_HUB_OFFLINE      1 = the Hub is not asked for anything: provider jobs fails\n"
+    "  CURL_CA_BUNDLE      the certificates to trust; else those of SSL_CERT_FILE, else the system's\n"
+    "  HF_HUB_DISABLE_TELEMETRY  1 = the Hub is told nothing about the use of hfsandbox; so do "
+    "DISABLE_TELEMETRY\n"
+    "                      and DO_NOT_TRACK\n"
+    "  https_proxy         a proxy on the way to the Hub, with no_proxy, as other programs use them\n";
 
 static int help(void) {
-    puts("Usage: hfsandbox COMMAND ...\n\nRuns code in an isolated sandbox on this computer.\n\nCommands:");
+    puts("Usage: hfsandbox COMMAND ...\n\nRuns code in an isolated sandbox, on this computer or on Hugging "
+         "Face Jobs.\n\nCommands:");
     for (size_t i = 0; i < COUNT; i++)
         printf("  %-8s %s\n", COMMANDS[i].shape.command, COMMANDS[i].summary);
     puts("\nFor example:\n"
@@ -185,6 +262,7 @@ static int help_command(const struct command *command) {
     printf("\n%s", groups & OPTIONS_ATTACHED     ? EXIT_CODES
                    : groups & OPTIONS_BACKGROUND ? SPAWN_CODES
                    : groups & OPTIONS_WAIT       ? WAIT_CODES
+                   : groups & OPTIONS_DOCTOR     ? DOCTOR_CODES
                                                  : OTHER_CODES);
     return print_end();
 }
@@ -220,7 +298,7 @@ static bool open_standard(void) {
 
 static int run(const struct command *command, int argc, char **argv) {
     struct options options;
-    struct session session;
+    struct session session = {0};
     int code = EXITS_FAILED;
     bool good = options_parse(&options, &command->shape, argc, argv);
     if (good && options.help) {
@@ -228,7 +306,8 @@ static int run(const struct command *command, int argc, char **argv) {
     } else if (good && !signals_install()) {
         print_error("cannot install signal handlers");
     } else if (good) {
-        if (session_open(&session, options.provider, options.verbose))
+        const char *provider = options.provider ? options.provider : command->provider;
+        if (command->alone || session_open(&session, provider, options.verbose))
             code = command->function(&session, &options);
         session_close(&session);
         fflush(stdout);

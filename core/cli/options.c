@@ -1,71 +1,116 @@
 #include "options.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "options_add.h"
 #include "print.h"
 #include "values.h"
 
-enum kind { FLAG, TEXT, DURATION, DURATION_OR_NONE, SIZE, NUMBER, SIGNAL, ENV, BIND, BIND_RW, OLDER_THAN };
+enum kind {
+    FLAG,
+    TEXT,
+    DURATION,
+    DURATION_OR_NONE,
+    SIZE,
+    NUMBER,
+    SIGNAL,
+    PAIR,
+    LIST,
+    DOLLARS,
+    PORT,
+    BIND,
+    BIND_RW,
+    OLDER_THAN
+};
 
 #define FIELD(name) offsetof(struct options, name)
 
 static const struct option {
     unsigned groups;
+    const char *provider; /* the only one that has it; NULL = every one */
     char letter;
     const char *name, *value;
     enum kind kind;
     size_t field;
     const char *help;
 } OPTIONS[] = {
-    {OPTIONS_COMMAND, 'c', "shell", "TEXT", TEXT, FIELD(shell),
+    {OPTIONS_COMMAND, NULL, 'c', "shell", "TEXT", TEXT, FIELD(shell),
      "run TEXT by /bin/sh -c instead of a command and its arguments"},
-    {OPTIONS_COMMAND | OPTIONS_DEFAULTS, 'e', "env", "NAME[=VALUE]", ENV, 0,
+    {OPTIONS_COMMAND | OPTIONS_DEFAULTS, NULL, 'e', "env", "NAME[=VALUE]", PAIR, FIELD(env),
      "set an environment variable; without =VALUE it is copied from here"},
-    {OPTIONS_COMMAND | OPTIONS_DEFAULTS, 'w', "workdir", "DIR", TEXT, FIELD(cwd), "the directory to run in"},
-    {OPTIONS_COMMAND, 0, "timeout", "DURATION", DURATION, FIELD(timeout_ms),
+    {OPTIONS_COMMAND | OPTIONS_DEFAULTS, NULL, 'w', "workdir", "DIR", TEXT, FIELD(cwd),
+     "the directory to run in"},
+    {OPTIONS_COMMAND, NULL, 0, "timeout", "DURATION", DURATION, FIELD(timeout_ms),
      "kill the command and all that it started after this time (90, 1.5s, 10m, 2h)"},
-    {OPTIONS_ATTACHED, 'n', "no-stdin", NULL, FLAG, FIELD(no_stdin), "give the command no standard input"},
-    {OPTIONS_BACKGROUND, 0, "tag", "TEXT", TEXT, FIELD(tag), "a label of yours, shown by ps"},
-    {OPTIONS_SANDBOX, 0, "isolation", "LEVEL", TEXT, FIELD(isolation),
+    {OPTIONS_ATTACHED, NULL, 'n', "no-stdin", NULL, FLAG, FIELD(no_stdin),
+     "give the command no standard input"},
+    {OPTIONS_BACKGROUND, NULL, 0, "tag", "TEXT", TEXT, FIELD(tag), "a label of yours, shown by ps"},
+    {OPTIONS_SANDBOX, NULL, 0, "idle-timeout", "DURATION", DURATION_OR_NONE, FIELD(idle_timeout_ms),
+     "end the sandbox when nothing has used it for so long, or none (default 10m; run, local: none)"},
+    {OPTIONS_START, NULL, 0, "start-timeout", "DURATION", DURATION, FIELD(start_timeout_ms),
+     "give up when it does not answer after this time, and leave nothing new behind (default 2m)"},
+    {OPTIONS_SANDBOX, "local", 0, "isolation", "LEVEL", TEXT, FIELD(isolation),
      "full (default), landlock (no namespaces) or none (for code you trust)"},
-    {OPTIONS_SANDBOX, 0, "network", "none|host", TEXT, FIELD(network),
+    {OPTIONS_SANDBOX, "local", 0, "network", "none|host", TEXT, FIELD(network),
      "none (default), or this computer's network"},
-    {OPTIONS_SANDBOX, 0, "bind", "SRC[:DST]", BIND, 0,
+    {OPTIONS_SANDBOX, "local", 0, "bind", "SRC[:DST]", BIND, 0,
      "show a file or directory of this computer inside, read-only"},
-    {OPTIONS_SANDBOX, 0, "bind-rw", "SRC[:DST]", BIND_RW, 0, "the same, writable"},
-    {OPTIONS_SANDBOX, 0, "memory", "SIZE", SIZE, FIELD(memory),
+    {OPTIONS_SANDBOX, "local", 0, "bind-rw", "SRC[:DST]", BIND_RW, 0, "the same, writable"},
+    {OPTIONS_SANDBOX, "local", 0, "memory", "SIZE", SIZE, FIELD(memory),
      "limit of all its processes together (512M, 2G)"},
-    {OPTIONS_SANDBOX, 0, "processes", "N", NUMBER, FIELD(processes), "limit of processes and threads"},
-    {OPTIONS_SANDBOX, 0, "disk", "SIZE", SIZE, FIELD(disk),
+    {OPTIONS_SANDBOX, "local", 0, "processes", "N", NUMBER, FIELD(processes),
+     "limit of processes and threads"},
+    {OPTIONS_SANDBOX, "local", 0, "disk", "SIZE", SIZE, FIELD(disk),
      "limit of what it writes, which is kept in memory"},
-    {OPTIONS_SANDBOX, 0, "open-files", "N", NUMBER, FIELD(open_files), "limit of open files of each process"},
-    {OPTIONS_DETACHED, 0, "idle-timeout", "DURATION", DURATION_OR_NONE, FIELD(idle_timeout_ms),
-     "end the sandbox when nothing has used it for so long, or none (default 10m)"},
-    {OPTIONS_LOGS, 'f', "follow", NULL, FLAG, FIELD(follow), "go on until the command ends"},
-    {OPTIONS_LOGS, 0, "stdout", "OFFSET", NUMBER, FIELD(from_stdout),
+    {OPTIONS_SANDBOX, "local", 0, "open-files", "N", NUMBER, FIELD(open_files),
+     "limit of open files of each process"},
+    {OPTIONS_SANDBOX | OPTIONS_DOCTOR, "jobs", 0, "image", "IMAGE", TEXT, FIELD(image),
+     "a Docker image, or a Space as hf.co/spaces/OWNER/NAME (default python:3.12)"},
+    {OPTIONS_SANDBOX | OPTIONS_DOCTOR, "jobs", 0, "flavor", "FLAVOR", TEXT, FIELD(flavor),
+     "the hardware, as hfsandbox hardware lists it (default cpu-basic)"},
+    {OPTIONS_SANDBOX, "jobs", 0, "secret", "NAME[=VALUE]", PAIR, FIELD(secrets),
+     "as --env, but the Hub shows it to nobody; without =VALUE it is copied from here"},
+    {OPTIONS_SANDBOX, "jobs", 0, "volume", "VOLUME", LIST, FIELD(volumes),
+     "hf://[models/|datasets/|spaces/|buckets/]OWNER/NAME[@REV][/PATH]:/MOUNT[:ro|:rw]"},
+    {OPTIONS_SANDBOX | OPTIONS_FILTER, "jobs", 'l', "label", "KEY=VALUE", LIST, FIELD(labels),
+     "a label of the job; of list and reap: only sandboxes with all these labels"},
+    {OPTIONS_SANDBOX | OPTIONS_FILTER | OPTIONS_DOCTOR, "jobs", 0, "namespace", "NAME", TEXT,
+     FIELD(hub_namespace), "the user or organization that owns and pays it (default: the token's user)"},
+    {OPTIONS_SANDBOX, "jobs", 0, "forward-hf-token", NULL, FLAG, FIELD(forward_hf_token),
+     "commands find your token in HF_TOKEN: they can act as you and enter your other sandboxes"},
+    {OPTIONS_SANDBOX, "jobs", 0, "lifetime", "DURATION", DURATION, FIELD(lifetime_ms),
+     "the Hub ends the job after this time, whatever it does (default 24h)"},
+    {OPTIONS_SANDBOX, "jobs", 0, "max-cost", "DOLLARS", DOLLARS, FIELD(max_cost_micro_usd),
+     "the most that it may cost in its lifetime (0.5, $2); a default lifetime is shortened to that"},
+    {OPTIONS_SANDBOX, "jobs", 0, "expose", "PORT", PORT, 0, "a TCP port that the Hub's proxy shall reach"},
+    {OPTIONS_SANDBOX, "jobs", 0, "client-key", "KEY", TEXT, FIELD(client_key),
+     "while a sandbox with this key runs, that one is used instead of a new one"},
+    {OPTIONS_LOGS, NULL, 'f', "follow", NULL, FLAG, FIELD(follow), "go on until the command ends"},
+    {OPTIONS_LOGS, NULL, 0, "stdout", "OFFSET", NUMBER, FIELD(from_stdout),
      "begin at this byte of standard output"},
-    {OPTIONS_LOGS, 0, "stderr", "OFFSET", NUMBER, FIELD(from_stderr), "begin at this byte of standard error"},
-    {OPTIONS_WAIT, 0, "timeout", "DURATION", DURATION, FIELD(timeout_ms),
+    {OPTIONS_LOGS, NULL, 0, "stderr", "OFFSET", NUMBER, FIELD(from_stderr),
+     "begin at this byte of standard error"},
+    {OPTIONS_WAIT, NULL, 0, "timeout", "DURATION", DURATION, FIELD(timeout_ms),
      "give up after this time; the command goes on"},
-    {OPTIONS_KILL, 's', "signal", "SIGNAL", SIGNAL, FIELD(signal), "a name or number (default KILL)"},
-    {OPTIONS_KILL, 0, "leader", NULL, FLAG, FIELD(leader),
+    {OPTIONS_KILL, NULL, 's', "signal", "SIGNAL", SIGNAL, FIELD(signal), "a name or number (default KILL)"},
+    {OPTIONS_KILL, NULL, 0, "leader", NULL, FLAG, FIELD(leader),
      "signal the command alone and not what it started"},
-    {OPTIONS_KILL, 'a', "all", NULL, FLAG, FIELD(all),
+    {OPTIONS_KILL, NULL, 'a', "all", NULL, FLAG, FIELD(all),
      "every command of sandbox ID; without ID every sandbox of yours"},
-    {OPTIONS_COPY, 'r', "recursive", NULL, FLAG, FIELD(recursive),
+    {OPTIONS_COPY, NULL, 'r', "recursive", NULL, FLAG, FIELD(recursive),
      "copy directories with all that is in them"},
-    {OPTIONS_REAP, 0, "older-than", "DURATION", OLDER_THAN, 0,
+    {OPTIONS_REAP, NULL, 0, "older-than", "DURATION", OLDER_THAN, 0,
      "end running sandboxes made longer ago than this"},
-    {OPTIONS_REAP, 'a', "all", NULL, FLAG, FIELD(all), "end every running sandbox"},
-    {OPTIONS_JSON, 0, "json", NULL, FLAG, FIELD(json), "print JSON"},
-    {~0u, 0, "provider", "NAME", TEXT, FIELD(provider),
-     "where the sandbox is (default: $HFSANDBOX_PROVIDER, else local)"},
-    {~0u, 'v', "verbose", NULL, FLAG, FIELD(verbose), "tell on standard error what the library does"},
-    {~0u, 'h', "help", NULL, FLAG, FIELD(help), "this text"},
+    {OPTIONS_REAP, NULL, 'a', "all", NULL, FLAG, FIELD(all), "end every running sandbox"},
+    {OPTIONS_DOCTOR, NULL, 0, "create", NULL, FLAG, FIELD(create),
+     "also make a sandbox, measure it and end it; on Jobs that costs what a minute or two cost"},
+    {OPTIONS_JSON, NULL, 0, "json", NULL, FLAG, FIELD(json), "print JSON"},
+    {~0u, NULL, 0, "provider", "NAME", TEXT, FIELD(provider),
+     "local or jobs: where the sandbox is (default: $HFSANDBOX_PROVIDER, else local)"},
+    {~0u, NULL, 'v', "verbose", NULL, FLAG, FIELD(verbose), "tell on standard error what the library does"},
+    {~0u, NULL, 'h', "help", NULL, FLAG, FIELD(help), "this text"},
 };
 #define COUNT (sizeof OPTIONS / sizeof *OPTIONS)
 
@@ -101,87 +146,24 @@ static void say_unknown(const struct options_shape *shape, const char *given, si
     }
 }
 
-static char *copy(const char *text, size_t len) {
-    char *out = print_allocate(len + 1);
-    memcpy(out, text, len);
-    return out;
+const char *options_provider(const struct options *options) {
+    const char *usual = getenv("HFSANDBOX_PROVIDER");
+    return options->provider ? options->provider : usual && *usual ? usual : "local";
 }
 
-static bool add_env(struct options *o, const char *value) {
-    size_t name = strcspn(value, "=");
-    char *entry;
-    if (!name) {
-        /* Not what was given: the value may be a secret. */
-        print_error(*value ? "--env: the name is missing before the '='; write NAME=VALUE"
-                           : "--env: the name is missing; write NAME=VALUE, or NAME to copy it from here");
-        return false;
-    }
-    if (value[name]) {
-        entry = copy(value, strlen(value));
-    } else {
-        const char *here = getenv(value);
-        if (!here) {
-            print_error("--env %s: there is no such variable here to copy; write %s=VALUE", value, value);
-            return false;
-        }
-        entry = print_allocate(name + strlen(here) + 2);
-        memcpy(entry, value, name);
-        entry[name] = '=';
-        memcpy(entry + name + 1, here, strlen(here));
-    }
-    char **grown = realloc(o->env, (o->env_count + 2) * sizeof *grown);
-    if (!grown) {
-        free(entry);
-        print_error("out of memory");
-        return false;
-    }
-    o->env = grown;
-    o->env[o->env_count++] = entry;
-    o->env[o->env_count] = NULL;
-    return true;
-}
+static const char *const PROVIDERS[] = {"local", "jobs"};
 
-static bool add_bind(struct options *o, const char *name, const char *value, bool writable) {
-    size_t len = strcspn(value, ":");
-    const char *target = value[len] ? value + len + 1 : NULL;
-    char *given = copy(value, len);
-    char *source = len ? realpath(given, NULL) : NULL;
-    if (!source) {
-        print_error("--%s %s: %s: %s", name, value, given, len ? strerror(errno) : "the source is missing");
-        free(given);
+/* When all options are known: --provider may come last. */
+static bool check_provider(const struct options *o) {
+    const char *provider = options_provider(o);
+    for (size_t i = 0; i < 2; i++) {
+        if (!o->only[i] || strcmp(provider, PROVIDERS[i]) == 0) continue;
+        print_error(
+            "--%s is an option of provider %s, and the provider here is %s: use --provider %s, or leave "
+            "the option out",
+            o->only[i], PROVIDERS[i], provider, PROVIDERS[i]);
         return false;
     }
-    if (target && *target != '/') {
-        print_error("--%s %s: the place inside the sandbox is %s; it must be an absolute path", name, value,
-                    target);
-        free(given);
-        free(source);
-        return false;
-    }
-    if (target && strchr(target, ':')) {
-        print_error("--%s %s: the place inside the sandbox, %s, has a ':'; --bind shows it read-only and "
-                    "--bind-rw writable, "
-                    "without a suffix",
-                    name, value, target);
-        free(given);
-        free(source);
-        return false;
-    }
-    /* A link's own path is what its commands will look for, not what it points to. */
-    if (!target) target = *given == '/' ? given : source;
-    size_t target_len = strlen(target);
-    while (target_len > 1 && target[target_len - 1] == '/')
-        target_len--;
-    sbx_bind *grown = realloc(o->binds, (o->bind_count + 1) * sizeof *grown);
-    if (!grown) {
-        print_error("out of memory");
-        free(given);
-        free(source);
-        return false;
-    }
-    o->binds = grown;
-    o->binds[o->bind_count++] = (sbx_bind){source, copy(target, target_len), writable};
-    free(given);
     return true;
 }
 
@@ -189,6 +171,7 @@ static bool take(struct options *o, const struct option *option, const char *val
     char *field = (char *)o + option->field;
     bool good = true;
     const char *form = "";
+    if (option->provider) o->only[strcmp(option->provider, PROVIDERS[1]) == 0] = option->name;
     switch (option->kind) {
     case FLAG:
         *(bool *)(void *)field = true;
@@ -223,11 +206,19 @@ static bool take(struct options *o, const struct option *option, const char *val
         form = "the name or number of a signal, like TERM or 15";
         good = (o->signal = values_signal(value)) != 0;
         break;
-    case ENV:
-        return add_env(o, value);
+    case PAIR:
+        return options_add_pair((struct options_list *)(void *)field, option->name, value);
+    case LIST:
+        return options_add_text((struct options_list *)(void *)field, value);
+    case DOLLARS:
+        form = "an amount of dollars above 0, like 0.5 or $2";
+        good = values_dollars((uint64_t *)(void *)field, value);
+        break;
+    case PORT:
+        return options_add_port(o, value);
     case BIND:
     case BIND_RW:
-        return add_bind(o, option->name, value, option->kind == BIND_RW);
+        return options_add_bind(o, option->name, value, option->kind == BIND_RW);
     }
     if (!good) print_error("--%s '%s': it takes %s", option->name, value, form);
     return good;
@@ -307,27 +298,41 @@ bool options_parse(struct options *out, const struct options_shape *shape, int a
     }
     out->rest = (const char *const *)next;
     out->rest_count = (size_t)(end - next);
-    return true;
+    return check_provider(out);
 }
 
 void options_free(struct options *options) {
-    for (size_t i = 0; i < options->env_count; i++)
-        free(options->env[i]);
+    struct options_list *const lists[] = {&options->env, &options->secrets, &options->labels,
+                                          &options->volumes};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        options_add_free(lists[i]);
     for (size_t i = 0; i < options->bind_count; i++) {
         free((void *)(uintptr_t)options->binds[i].source);
         free((void *)(uintptr_t)options->binds[i].target);
     }
-    free(options->env);
     free(options->binds);
+    free(options->ports);
+}
+
+static void help_of(unsigned groups, const char *provider) {
+    bool begun = provider == NULL;
+    for (size_t i = 0; i < COUNT; i++) {
+        const struct option *option = &OPTIONS[i];
+        bool here = provider && option->provider ? strcmp(provider, option->provider) == 0
+                                                 : provider == option->provider;
+        if (!(option->groups & groups) || !here) continue;
+        if (!begun) printf("Of provider %s:\n", provider);
+        begun = true;
+        char left[64], letter[8] = "    ";
+        if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, option->value ? " " : "",
+                 option->value ? option->value : "");
+        printf("  %-28s %s\n", left, option->help);
+    }
 }
 
 void options_help(unsigned groups) {
-    for (size_t i = 0; i < COUNT; i++) {
-        if (!(OPTIONS[i].groups & groups)) continue;
-        char left[64], letter[8] = "    ";
-        if (OPTIONS[i].letter) snprintf(letter, sizeof letter, "-%c, ", OPTIONS[i].letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, OPTIONS[i].name, OPTIONS[i].value ? " " : "",
-                 OPTIONS[i].value ? OPTIONS[i].value : "");
-        printf("  %-28s %s\n", left, OPTIONS[i].help);
-    }
+    help_of(groups, NULL);
+    help_of(groups, PROVIDERS[0]);
+    help_of(groups, PROVIDERS[1]);
 }

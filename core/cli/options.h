@@ -13,29 +13,39 @@ enum {
     OPTIONS_COMMAND = 1 << 0, /* how a command runs */
     OPTIONS_ATTACHED = 1 << 1,
     OPTIONS_BACKGROUND = 1 << 2,
-    OPTIONS_SANDBOX = 1 << 3, /* what a new sandbox is like */
-    OPTIONS_DETACHED = 1 << 4,
-    OPTIONS_DEFAULTS = 1 << 5, /* environment and directory of a new sandbox's commands */
-    OPTIONS_LOGS = 1 << 6,
-    OPTIONS_WAIT = 1 << 7,
-    OPTIONS_KILL = 1 << 8,
-    OPTIONS_COPY = 1 << 9,
-    OPTIONS_REAP = 1 << 10,
-    OPTIONS_JSON = 1 << 11
+    OPTIONS_SANDBOX = 1 << 3,  /* what a new sandbox is like */
+    OPTIONS_DEFAULTS = 1 << 4, /* environment and directory of a new sandbox's commands */
+    OPTIONS_START = 1 << 5,    /* waits until a sandbox answers */
+    OPTIONS_FILTER = 1 << 6,   /* which sandboxes */
+    OPTIONS_LOGS = 1 << 7,
+    OPTIONS_WAIT = 1 << 8,
+    OPTIONS_KILL = 1 << 9,
+    OPTIONS_COPY = 1 << 10,
+    OPTIONS_REAP = 1 << 11,
+    OPTIONS_DOCTOR = 1 << 12,
+    OPTIONS_JSON = 1 << 13
+};
+
+struct options_list {
+    char **items; /* NULL-terminated, or NULL; each allocated */
+    size_t count;
 };
 
 struct options {
     /* What was given; 0, NULL, false = not given. */
-    bool help, json, verbose, no_stdin, follow, all, leader, recursive;
-    char **env; /* NULL-terminated; each allocated */
-    size_t env_count;
-    const char *cwd, *shell, *tag, *provider, *isolation, *network;
+    bool help, json, verbose, no_stdin, follow, all, leader, recursive, create, forward_hf_token;
+    struct options_list env, secrets, labels, volumes;
+    const char *cwd, *shell, *tag, *provider, *isolation, *network, *image, *flavor, *hub_namespace,
+        *client_key;
     sbx_bind *binds; /* sources and targets allocated */
     size_t bind_count;
-    uint64_t processes, memory, disk, open_files, from_stdout, from_stderr;
-    int64_t timeout_ms, idle_timeout_ms, older_than_ms;
+    uint16_t *ports;
+    size_t port_count;
+    uint64_t processes, memory, disk, open_files, from_stdout, from_stderr, max_cost_micro_usd;
+    int64_t timeout_ms, idle_timeout_ms, start_timeout_ms, lifetime_ms, older_than_ms;
     bool older_than_given;
     int signal;
+    const char *only[2]; /* names of given options that only local, only jobs has */
     /* What is no option. */
     const char *operands[4];
     size_t operand_count;
@@ -54,6 +64,8 @@ struct options_shape {
 };
 bool options_parse(struct options *out, const struct options_shape *shape, int argc, char **argv);
 void options_free(struct options *options);
+
+const char *options_provider(const struct options *options); /* the one that is meant, said or not */
 
 void options_help(unsigned groups); /* the options of these groups, on standard output */
 

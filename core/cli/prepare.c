@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "print.h"
+#include "progress.h"
 
 bool prepare_command(sbx_command *out, const char ***argv, const struct options *options) {
-    *out = (sbx_command){SBX_COMMAND_INIT, .env = (const char *const *)options->env, .cwd = options->cwd,
-                         .timeout_ms = options->timeout_ms, .tag = options->tag};
+    *out = (sbx_command){SBX_COMMAND_INIT, .env = (const char *const *)options->env.items,
+                         .cwd = options->cwd, .timeout_ms = options->timeout_ms, .tag = options->tag};
     *argv = NULL;
     if (options->shell && !options->rest_count) {
         out->shell = options->shell;
@@ -25,30 +26,47 @@ bool prepare_command(sbx_command *out, const char ***argv, const struct options 
     return true;
 }
 
-sbx_sandbox_options prepare_sandbox(const struct options *options, bool detached) {
-    return (sbx_sandbox_options){SBX_SANDBOX_OPTIONS_INIT,
-                                 .isolation = options->isolation,
-                                 .network = options->network,
-                                 .binds = options->binds,
-                                 .bind_count = options->bind_count,
-                                 .env = detached ? (const char *const *)options->env : NULL,
-                                 .cwd = detached ? options->cwd : NULL,
-                                 .detached = detached,
-                                 .idle_timeout_ms = options->idle_timeout_ms,
-                                 .limit_processes = options->processes,
-                                 .limit_memory = options->memory,
-                                 .limit_disk = options->disk,
-                                 .limit_open_files = options->open_files};
+static const char *const *items(const struct options_list *list) {
+    return (const char *const *)list->items;
 }
 
-sbx_sandbox *prepare_create(struct session *s, const sbx_sandbox_options *options) {
+sbx_sandbox_options prepare_sandbox(const struct options *o, bool detached) {
+    return (sbx_sandbox_options){SBX_SANDBOX_OPTIONS_INIT,
+                                 .isolation = o->isolation,
+                                 .network = o->network,
+                                 .binds = o->binds,
+                                 .bind_count = o->bind_count,
+                                 .env = detached ? items(&o->env) : NULL,
+                                 .cwd = detached ? o->cwd : NULL,
+                                 .detached = detached,
+                                 .idle_timeout_ms = o->idle_timeout_ms,
+                                 .limit_processes = o->processes,
+                                 .limit_memory = o->memory,
+                                 .limit_disk = o->disk,
+                                 .limit_open_files = o->open_files,
+                                 .image = o->image,
+                                 .flavor = o->flavor,
+                                 .secrets = items(&o->secrets),
+                                 .volumes = items(&o->volumes),
+                                 .labels = items(&o->labels),
+                                 .hub_namespace = o->hub_namespace,
+                                 .lifetime_ms = o->lifetime_ms,
+                                 .max_cost_micro_usd = o->max_cost_micro_usd,
+                                 .ports = o->ports,
+                                 .port_count = o->port_count,
+                                 .forward_hf_token = o->forward_hf_token,
+                                 .client_key = o->client_key};
+}
+
+sbx_sandbox *prepare_create(struct session *s, const sbx_sandbox_options *options, int64_t timeout_ms) {
     sbx_error err;
     sbx_completion done;
-    sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_sandbox_create(NULL, s->client, options, &call, &err), &call, &done, &err) !=
-        SBX_OK) {
-        session_failed(&err);
-        return NULL;
-    }
-    return done.sandbox;
+    sbx_call call = session_call(s, timeout_ms, &call);
+    progress_begin(NULL);
+    sbx_status status =
+        session_wait(s, sbx_sandbox_create(NULL, s->client, options, &call, &err), &call, &done, &err);
+    progress_end();
+    if (status == SBX_OK) return done.sandbox;
+    session_failed(&err);
+    return NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "exits.h"
@@ -73,6 +74,27 @@ void print_prepare(void) {
     setvbuf(stderr, line, _IOFBF, sizeof line);
 }
 
+static bool status_shown; /* under the lock of stderr */
+
+static void erase_status(void) {
+    if (status_shown) fputs("\r\033[K", stderr);
+    status_shown = false;
+}
+
+void print_status(const char *line) {
+    struct winsize window;
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 ? window.ws_col : 0;
+    flockfile(stderr);
+    erase_status();
+    if (line) {
+        /* A line that is too long would go on below, and stay there. */
+        fprintf(stderr, "%.*s", columns > 1 ? columns - 1 : 79, line);
+        status_shown = true;
+    }
+    fflush(stderr);
+    funlockfile(stderr);
+}
+
 void print_error(const char *format, ...) {
     char line[ERROR_MAX];
     va_list arguments;
@@ -82,6 +104,7 @@ void print_error(const char *format, ...) {
     if (len < 0) return;
     size_t used = (size_t)len < sizeof line ? (size_t)len : sizeof line - 1;
     flockfile(stderr); /* the library's threads have something to say too */
+    erase_status();
     fputs("hfsandbox: ", stderr);
     print_text(stderr, line, used);
     fputc('\n', stderr);

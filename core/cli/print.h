@@ -13,6 +13,10 @@ void print_prepare(void); /* once, first of all */
 /* One line "hfsandbox: ..." on standard error, by one write: lines of other programs do not mix with it. */
 void print_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* One line on standard error, a terminal, that the next one takes the place of; print_error erases it. NULL
+ * erases it. */
+void print_status(const char *line);
+
 /* Text with control bytes, bytes that are no UTF-8 and characters that reorder a line shown as \xNN. Returns
  * the columns used. */
 size_t print_text(FILE *out, const char *text, size_t len);

@@ -1,36 +1,46 @@
 #include "session.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "exits.h"
 #include "print.h"
+#include "progress.h"
 #include "signals.h"
 
 static void tell(void *user, sbx_log_level level, const char *event, const sbx_log_field *fields,
                  size_t count) {
     static const char *const levels[] = {"debug", "info", "warning", "error"};
+    const struct session *s = user;
+    if (!s->verbose) {
+        progress_event(event, fields, count);
+        return;
+    }
     char text[1024];
     size_t len = 0;
-    (void)user;
     for (size_t i = 0; i < count && len < sizeof text; i++)
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%s: %s", i ? ", " : " (", fields[i].name,
                                 fields[i].value);
     print_error("%s: %s%s%s", levels[level], event, count ? text : "", count ? ")" : "");
 }
 
+sbx_status session_try(struct session *s, const char *provider, bool verbose, sbx_error *err) {
+    *s = (struct session){.verbose = verbose};
+    sbx_client_options options = {SBX_CLIENT_OPTIONS_INIT, .provider = provider, .log = tell, .log_user = s,
+                                  .log_level = SBX_LOG_INFO};
+    sbx_status status = sbx_client_new(&s->client, &options, err);
+    if (status == SBX_OK) status = sbx_queue_new(&s->queue, s->client, err);
+    if (status == SBX_OK) status = sbx_cancel_new(&s->cancel, err);
+    return status;
+}
+
 bool session_open(struct session *s, const char *provider, bool verbose) {
     sbx_error err;
-    sbx_client_options options = {SBX_CLIENT_OPTIONS_INIT, .provider = provider, .log = verbose ? tell : NULL,
-                                  .log_level = SBX_LOG_INFO};
-    *s = (struct session){0};
-    if (sbx_client_new(&s->client, &options, &err) || sbx_queue_new(&s->queue, s->client, &err) ||
-        sbx_cancel_new(&s->cancel, &err)) {
-        session_failed(&err);
-        return false;
-    }
-    return true;
+    if (session_try(s, provider, verbose, &err) == SBX_OK) return true;
+    session_failed(&err);
+    return false;
 }
 
 void session_close(struct session *s) {
@@ -99,7 +109,10 @@ sbx_status session_wait(struct session *s, sbx_status started, const void *user,
     *done = (sbx_completion){SBX_COMPLETION_INIT};
     if (started != SBX_PENDING) return started;
     for (;;) {
-        if (!session_poll(s, done, NULL, -1)) continue;
+        if (!session_poll(s, done, NULL, progress_wait_ms())) {
+            progress_draw();
+            continue;
+        }
         if (done->user == user || !done->user) break; /* no user: the queue itself failed */
         session_release(done);
     }
@@ -107,24 +120,77 @@ sbx_status session_wait(struct session *s, sbx_status started, const void *user,
     return done->status;
 }
 
-/* The library names fields of its structs; who typed a command knows options. */
+/* The library names fields of its structs and functions; who typed a command knows options and commands. Of
+ * an ordinary word only the first one of a message is a field for sure. */
 static const struct {
     const char *field, *option;
-} NAMES[] = {{"limit_processes", "--processes"},   {"limit_memory", "--memory"}, {"limit_disk", "--disk"},
-             {"limit_open_files", "--open-files"}, {"command.tag", "--tag"},     {"cwd", "--workdir"}};
+    bool anywhere;
+} NAMES[] = {{"limit_processes", "--processes", true},
+             {"limit_memory", "--memory", true},
+             {"limit_disk", "--disk", true},
+             {"limit_open_files", "--open-files", true},
+             {"command.tag", "--tag", false},
+             {"sbx_command.cwd", "exec --workdir", true},
+             {"cwd", "--workdir", false},
+             {"isolation", "--isolation", false},
+             {"network", "--network", false},
+             {"image", "--image", false},
+             {"flavor", "--flavor", false},
+             {"env", "--env", false},
+             {"secrets", "--secret", false},
+             {"labels", "--label", false},
+             {"ports", "--expose", false},
+             {"port_count", "the number of --expose", true},
+             {"client_key", "--client-key", true},
+             {"hub_namespace", "--namespace", true},
+             {"forward_hf_token", "--forward-hf-token", true},
+             {"lifetime_ms", "--lifetime", true},
+             {"max_cost_micro_usd", "--max-cost", true},
+             {"idle_timeout_ms", "--idle-timeout", true},
+             {"sbx_hardware_list_all", "hfsandbox hardware", true},
+             {"sbx_sandbox_id", "hfsandbox list", true},
+             {"give the option hub_token, ", "", true},
+             {"give it as the option hub_token, or ", "", true},
+             {", or give the option hub_token", "", true}};
+
+static void translate(char *out, size_t size, const char *text) {
+    size_t len = 0;
+    bool begins = true;
+    for (const char *at = text; *at && len + 1 < size; begins = false) {
+        const char *word = NULL;
+        bool inner = !begins && (isalnum((unsigned char)at[-1]) || at[-1] == '_' || at[-1] == '.');
+        for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES && !word && !inner; i++) {
+            size_t name = strlen(NAMES[i].field);
+            char behind = strncmp(at, NAMES[i].field, name) == 0 ? at[name] : '_';
+            if (isalnum((unsigned char)behind) && at[name - 1] != ' ') behind = '_';
+            if (behind == '_' || (!NAMES[i].anywhere && (!begins || (behind != ' ' && behind != '['))))
+                continue;
+            word = NAMES[i].option;
+            at += name;
+            if (behind == '[') at += strcspn(at, "]") + (strchr(at, ']') != NULL);
+        }
+        if (word) {
+            len += (size_t)snprintf(out + len, size - len, "%s", word);
+        } else {
+            out[len++] = *at++;
+        }
+    }
+    out[len < size ? len : size - 1] = 0;
+}
+
+void session_text(char *out, size_t size, const sbx_error *err) {
+    const char *from = err->message[0] ? err->message : sbx_status_text(err->code);
+    size_t name = strncmp(from, "sbx_", 4) == 0 ? strspn(from, "abcdefghijklmnopqrstuvwxyz_") : 0;
+    if (name && strncmp(from + name, ": ", 2) == 0) from += name + 2;
+    translate(out, size, from);
+}
 
 static int say(const sbx_error *err, const char *hint) {
+    char text[1024];
+    progress_end();
     if (signals_received()) return EXITS_SIGNAL + signals_received();
-    const char *text = err->message[0] ? err->message : sbx_status_text(err->code), *option = "";
-    size_t name = strncmp(text, "sbx_", 4) == 0 ? strspn(text, "abcdefghijklmnopqrstuvwxyz_") : 0;
-    if (name && strncmp(text + name, ": ", 2) == 0) text += name + 2;
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES && !*option; i++) {
-        size_t len = strlen(NAMES[i].field);
-        if (strncmp(text, NAMES[i].field, len) != 0 || text[len] != ' ') continue;
-        option = NAMES[i].option;
-        text += len;
-    }
-    print_error("%s%s%s", option, text, hint);
+    session_text(text, sizeof text, err);
+    print_error("%s%s", text, hint);
     return EXITS_FAILED;
 }
 
@@ -139,14 +205,19 @@ int session_not_found(const sbx_error *err) {
                      : "");
 }
 
-sbx_sandbox *session_connect(struct session *s, const char *id) {
+sbx_sandbox *session_connect_within(struct session *s, const char *id, int64_t timeout_ms) {
     sbx_error err;
     sbx_completion done;
-    sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_sandbox_connect(NULL, s->client, id, &call, &err), &call, &done, &err) !=
-        SBX_OK) {
-        session_not_found(&err);
-        return NULL;
-    }
-    return done.sandbox;
+    sbx_call call = session_call(s, timeout_ms, &call);
+    progress_begin(id);
+    sbx_status status =
+        session_wait(s, sbx_sandbox_connect(NULL, s->client, id, &call, &err), &call, &done, &err);
+    progress_end();
+    if (status == SBX_OK) return done.sandbox;
+    session_not_found(&err);
+    return NULL;
+}
+
+sbx_sandbox *session_connect(struct session *s, const char *id) {
+    return session_connect_within(s, id, 0);
 }

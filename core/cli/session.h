@@ -12,13 +12,15 @@ struct session {
     sbx_client *client;
     sbx_queue *queue;
     sbx_cancel *cancel;
-    bool canceled;
+    bool canceled, verbose;
     bool passes; /* the first signal is for the command: who waits passes it on; only a second one cancels */
     bool told;   /* who waits knows of it */
 };
 
 /* provider NULL = the default; verbose: what the library tells goes to standard error. False: said why. */
 bool session_open(struct session *s, const char *provider, bool verbose);
+sbx_status session_try(struct session *s, const char *provider, bool verbose,
+                       sbx_error *err); /* says nothing */
 void session_close(struct session *s);
 
 /* How a call is made: canceled by a signal, or (for the end of things) not, but with a deadline. timeout_ms
@@ -36,11 +38,15 @@ sbx_status session_wait(struct session *s, sbx_status started, const void *user,
                         sbx_error *err);
 void session_release(sbx_completion *done); /* frees what a completion brought */
 
+/* What failed, in the words of the command line. */
+void session_text(char *out, size_t size, const sbx_error *err);
+
 /* Says what failed, unless a signal was the cause; gives the exit code. */
 int session_failed(const sbx_error *err);
 int session_not_found(const sbx_error *err); /* the same, of a sandbox by its id */
 
-/* A handle to sandbox `id`; NULL: said why. */
+/* A handle to sandbox `id`; NULL: said why. timeout_ms 0 = the library's. */
 sbx_sandbox *session_connect(struct session *s, const char *id);
+sbx_sandbox *session_connect_within(struct session *s, const char *id, int64_t timeout_ms);
 
 #endif

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define JOB_ID_DIGITS 24
+
 struct unit {
     const char *name;
     double factor;
@@ -84,9 +86,23 @@ const char *values_signal_name(int number) {
     return NULL;
 }
 
+bool values_dollars(uint64_t *micro_usd, const char *text) {
+    static const struct unit units[] = {{"", 1e6}, {NULL, 0}};
+    double micro;
+    text += *text == '$';
+    size_t point = strcspn(text, ".");
+    if (text[point] && strlen(text + point + 1) > 6) return false;
+    if (!scaled(&micro, text, units, 1e15)) return false;
+    *micro_usd = (uint64_t)(micro + 0.5);
+    return *micro_usd > 0;
+}
+
 size_t values_remote(const char *text) {
     size_t len = strcspn(text, ":/");
-    return text[len] == ':' ? len : 0;
+    if (text[len] == ':') return len;
+    if (!text[len] || !len || *text == '.' || *text == '~') return 0;
+    size_t id = strspn(text + len + 1, "0123456789abcdef");
+    return id == JOB_ID_DIGITS && text[len + 1 + id] == ':' ? len + 1 + id : 0;
 }
 
 size_t values_distance(const char *a, const char *b) {

@@ -11,8 +11,11 @@ bool values_number(uint64_t *out, const char *text);
 int values_signal(const char *text);        /* 9, KILL, SIGKILL; 0 = no such signal */
 const char *values_signal_name(int number); /* "KILL"; NULL = none */
 
-/* "ID:path" → the length of ID; 0 when the text is a path of this computer (a slash before the colon, or no
- * colon). */
+bool values_dollars(uint64_t *micro_usd, const char *text); /* 0.5, $2; at most 6 digits behind the point */
+
+/* "ID:path" and "NAMESPACE/ID:path" → the length before the colon; 0 when the text is a path of this
+ * computer: without a colon, or with a slash before it, unless what stands between them is the id of a job
+ * (24 hex digits). */
 size_t values_remote(const char *text);
 
 /* How many letters must change to make b from a. */

@@ -1,84 +1,10 @@
 #include "cmd.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "exits.h"
 #include "json_read.h"
 #include "print.h"
-
-#define CENTURY_MS ((int64_t)100 * 365 * 24 * 3600 * 1000)
-
-static void print_sandboxes(const sbx_sandbox_list *list) {
-    struct print_table *table =
-        print_table_new(5, (const char *const[]){"ID", "PROVIDER", "STATE", "CREATED", "PID"}, "llllr");
-    for (size_t i = 0; i < sbx_sandbox_list_count(list); i++) {
-        const sbx_sandbox_info_row *row = sbx_sandbox_list_get(list, i);
-        char created[32];
-        time_t at = (time_t)(row->created_at_ms / 1000);
-        struct tm local;
-        localtime_r(&at, &local);
-        strftime(created, sizeof created, "%Y-%m-%d %H:%M:%S", &local);
-        print_table_cell(table, "%s", row->id);
-        print_table_cell(table, "%s", row->provider);
-        print_table_cell(table, "%s", !row->running ? "ended" : row->damaged ? "damaged" : "running");
-        print_table_cell(table, "%s", created);
-        print_table_cell(table, "%lld", (long long)row->pid);
-    }
-    print_table_end(table);
-}
-
-static void print_sandboxes_json(const sbx_sandbox_list *list) {
-    struct print_json json = {0};
-    print_json_begin(&json, '[');
-    for (size_t i = 0; i < sbx_sandbox_list_count(list); i++) {
-        const sbx_sandbox_info_row *row = sbx_sandbox_list_get(list, i);
-        print_json_begin(&json, '{');
-        print_json_member_text(&json, "id", row->id);
-        print_json_member_text(&json, "provider", row->provider);
-        print_json_member_number(&json, "created_at_ms", row->created_at_ms);
-        print_json_member_number(&json, "pid", row->pid);
-        print_json_member_bool(&json, "detached", row->detached);
-        print_json_member_bool(&json, "running", row->running);
-        print_json_member_bool(&json, "damaged", row->damaged);
-        print_json_end(&json, '}');
-    }
-    print_json_end(&json, ']');
-    putchar('\n');
-}
-
-int cmd_sandboxes_list(struct session *s, const struct options *o) {
-    sbx_error err;
-    sbx_completion done;
-    sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_sandbox_list_all(NULL, s->client, NULL, &call, &err), &call, &done, &err) !=
-        SBX_OK)
-        return session_failed(&err);
-    (o->json ? print_sandboxes_json : print_sandboxes)(done.sandboxes);
-    session_release(&done);
-    return print_end();
-}
-
-/* Without an option only what ended sandboxes left is removed: nobody loses a running one by a bare "reap".
- */
-int cmd_sandboxes_reap(struct session *s, const struct options *o) {
-    if (o->all && o->older_than_given) {
-        print_error("give --all or --older-than, not both");
-        return EXITS_FAILED;
-    }
-    sbx_filter filter = {SBX_FILTER_INIT, .min_age_ms = o->all                ? 0
-                                                        : o->older_than_given ? o->older_than_ms
-                                                                              : CENTURY_MS};
-    sbx_error err;
-    sbx_completion done;
-    sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_reap(NULL, s->client, &filter, &call, &err), &call, &done, &err) < 0)
-        return session_failed(&err);
-    printf(o->json ? "{\"reaped\":%llu}\n" : "%llu ended or cleaned up\n", (unsigned long long)done.number);
-    return print_end();
-}
-
-/* ---- info */
 
 static void print_value(const struct json_value *value, int depth);
 
