@@ -28,7 +28,7 @@ show() { # a command as it would be typed, then what it does
 
 # -- what the build needs
 
-packages='gcc libc6-dev make cmake pkg-config musl-tools linux-libc-dev node-llhttp libcurl4-openssl-dev libcjson-dev'
+packages='gcc libc6-dev make cmake pkg-config musl-tools linux-libc-dev node-llhttp libjsmn-dev libcurl4-openssl-dev libcjson-dev'
 
 install_missing() {
     command -v dpkg-query >/dev/null 2>&1 || {

@@ -21,7 +21,7 @@ started=$(date +%s)
 # -- packages
 
 needed='build-essential cmake ninja-build pkg-config git python3 python3-venv musl-tools linux-libc-dev libcurl4-openssl-dev libcjson-dev
-libssl-dev node-llhttp clang clang-format valgrind libc6-dbg bubblewrap busybox-static dash util-linux procps zopfli
+libjsmn-dev libssl-dev node-llhttp clang clang-format valgrind libc6-dbg bubblewrap busybox-static dash util-linux procps zopfli
 binutils ca-certificates curl openssl perl wget'
 known_by_some='libclang-rt-dev llvm' # where the compiler's packages do not carry their runtimes
 

@@ -1,6 +1,16 @@
-/* The text is read twice by one reader of the strict grammar: the first time it counts the tokens, which
-   makes one allocation enough, the second time it notes them. */
+/* jsmn finds the tokens, but lets pass much that is no JSON (missing commas and colons, numbers of any form).
+   So a reader of the strict grammar goes over the text first; it counts the tokens too, which makes one
+   allocation enough. */
 #include "agent/json_in.h"
+
+#define JSMN_STATIC
+#define JSMN_STRICT
+#define JSMN_PARENT_LINKS
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#include <jsmn.h>
+#pragma GCC diagnostic pop
 
 #include <limits.h>
 #include <stdlib.h>
@@ -9,23 +19,17 @@
 #include "util/text.h"
 #include "wire/limits.h"
 
-struct token {
-    enum json_type type;
-    int start, end; /* of a string: between its quotes */
-    int size;       /* items, or members */
-    int parent;     /* of a member's value: its key; of the root: -1 */
-};
-
 struct json_doc {
     const char *text;
     int count;
-    struct token tokens[];
+    jsmntok_t tokens[];
 };
 
 struct reader {
-    const char *text, *at, *end;
-    struct token *tokens; /* NULL: they are only counted */
-    int count, parent, depth;
+    const char *at;
+    const char *end;
+    size_t tokens;
+    int depth;
     const char *why;
 };
 
@@ -37,19 +41,6 @@ static bool refuse(struct reader *r, const char *why) {
 static void skip_space(struct reader *r) {
     while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r'))
         r->at++;
-}
-
-/* A token begins, inside of the one that r->parent names, or ends. */
-static int begin(struct reader *r, enum json_type type) {
-    int at = r->count++;
-    if (r->tokens == NULL) return at;
-    r->tokens[at] = (struct token){.type = type, .start = (int)(r->at - r->text), .parent = r->parent};
-    if (r->parent >= 0) r->tokens[r->parent].size++;
-    return at;
-}
-
-static void finish(struct reader *r, int at, const char *end) {
-    if (r->tokens != NULL) r->tokens[at].end = (int)(end - r->text);
 }
 
 static bool eat(struct reader *r, char c) {
@@ -64,13 +55,10 @@ static bool is_hex(char c) {
 
 static bool read_string(struct reader *r) {
     if (!eat(r, '"')) return refuse(r, "a string was expected");
-    int token = begin(r, JSON_STRING);
+    r->tokens++;
     while (r->at < r->end) {
         char c = *r->at++;
-        if (c == '"') {
-            finish(r, token, r->at - 1);
-            return true;
-        }
+        if (c == '"') return true;
         if ((unsigned char)c < 0x20) return refuse(r, "a control character in a string");
         if (c != '\\') continue;
         if (r->at >= r->end) break;
@@ -93,7 +81,7 @@ static bool read_digits(struct reader *r) {
 }
 
 static bool read_number(struct reader *r) {
-    int token = begin(r, JSON_NUMBER);
+    r->tokens++;
     eat(r, '-');
     if (!eat(r, '0') && !read_digits(r)) return false;
     if (eat(r, '.') && !read_digits(r)) return false;
@@ -101,16 +89,14 @@ static bool read_number(struct reader *r) {
         if (!eat(r, '+')) eat(r, '-');
         if (!read_digits(r)) return false;
     }
-    finish(r, token, r->at);
     return true;
 }
 
-static bool read_word(struct reader *r, enum json_type type, const char *word) {
+static bool read_word(struct reader *r, const char *word) {
     size_t len = strlen(word);
-    int token = begin(r, type);
+    r->tokens++;
     if ((size_t)(r->end - r->at) < len || memcmp(r->at, word, len) != 0) return refuse(r, "an unknown word");
     r->at += len;
-    finish(r, token, r->at);
     return true;
 }
 
@@ -119,27 +105,22 @@ static bool read_value(struct reader *r);
 static bool read_container(struct reader *r, bool object) {
     char close = object ? '}' : ']';
     if (++r->depth > LIMIT_JSON_DEPTH) return refuse(r, "nested too deeply");
-    int outside = r->parent, token = begin(r, object ? JSON_OBJECT : JSON_ARRAY);
     r->at++;
+    r->tokens++;
     skip_space(r);
     bool closed = eat(r, close);
     while (!closed) {
         skip_space(r);
-        r->parent = token;
         if (object) {
-            int key = r->count;
             if (!read_string(r)) return false;
             skip_space(r);
             if (!eat(r, ':')) return refuse(r, "a ':' is missing");
-            r->parent = key;
         }
         if (!read_value(r)) return false;
         closed = eat(r, close);
         if (!closed && !eat(r, ',')) return refuse(r, "a ',' or the end of an object or array is missing");
     }
     r->depth--;
-    r->parent = outside;
-    finish(r, token, r->at);
     return true;
 }
 
@@ -156,61 +137,65 @@ static bool read_value(struct reader *r) {
         ok = read_string(r);
         break;
     case 't':
-        ok = read_word(r, JSON_BOOL, "true");
+        ok = read_word(r, "true");
         break;
     case 'f':
-        ok = read_word(r, JSON_BOOL, "false");
+        ok = read_word(r, "false");
         break;
     case 'n':
-        ok = read_word(r, JSON_NULL, "null");
+        ok = read_word(r, "null");
         break;
     default:
         ok = read_number(r);
     }
     skip_space(r);
-    return ok && (r->count <= LIMIT_JSON_TOKENS || refuse(r, "too many items"));
-}
-
-static bool read_document(struct reader *r, const char *text, size_t len, struct token *tokens) {
-    *r = (struct reader){.text = text, .at = text, .end = text + len, .tokens = tokens, .parent = -1};
-    skip_space(r);
-    if (r->at >= r->end || (*r->at != '{' && *r->at != '['))
-        return refuse(r, "neither an object nor an array");
-    return read_value(r) && (r->at == r->end || refuse(r, "something follows the document"));
+    return ok && (r->tokens <= LIMIT_JSON_TOKENS || refuse(r, "too many items"));
 }
 
 struct json_doc *json_in_parse(const char *text, size_t len, const char **why) {
-    struct reader r;
+    struct reader r = {.at = text, .end = text + len};
     *why = "the document is too long";
     if (len > INT_MAX) return NULL;
-    bool ok = read_document(&r, text, len, NULL);
+    skip_space(&r);
+    *why = "neither an object nor an array";
+    if (r.at >= r.end || (*r.at != '{' && *r.at != '[')) return NULL;
+    if (read_value(&r) && r.at < r.end) refuse(&r, "something follows the document");
     *why = r.why;
-    if (!ok) return NULL;
-    struct json_doc *d = malloc(sizeof *d + (size_t)r.count * sizeof d->tokens[0]);
+    if (r.why != NULL) return NULL;
+    struct json_doc *d = malloc(sizeof *d + r.tokens * sizeof d->tokens[0]);
     *why = "out of memory";
     if (d == NULL) return NULL;
-    read_document(&r, text, len, d->tokens);
+    jsmn_parser parser;
+    jsmn_init(&parser);
     d->text = text;
-    d->count = r.count;
-    return d;
+    d->count = jsmn_parse(&parser, text, len, d->tokens, (unsigned)r.tokens);
+    if (d->count > 0) return d;
+    *why = "malformed";
+    free(d);
+    return NULL;
 }
 
 void json_in_free(struct json_doc *d) {
     free(d);
 }
 
-static const struct token *token(const struct json_doc *d, json_at at) {
+static const jsmntok_t *token(const struct json_doc *d, json_at at) {
     return at >= 0 && at < d->count ? &d->tokens[at] : NULL;
 }
 
 enum json_type json_in_type(const struct json_doc *d, json_at at) {
-    const struct token *t = token(d, at);
-    return t != NULL ? t->type : JSON_ABSENT;
+    const jsmntok_t *t = token(d, at);
+    if (t == NULL) return JSON_ABSENT;
+    if (t->type == JSMN_OBJECT) return JSON_OBJECT;
+    if (t->type == JSMN_ARRAY) return JSON_ARRAY;
+    if (t->type == JSMN_STRING) return JSON_STRING;
+    char c = d->text[t->start];
+    return c == 'n' ? JSON_NULL : c == 't' || c == 'f' ? JSON_BOOL : JSON_NUMBER;
 }
 
 json_at json_in_first(const struct json_doc *d, json_at container) {
-    const struct token *t = token(d, container);
-    bool items = t != NULL && (t->type == JSON_OBJECT || t->type == JSON_ARRAY) && t->size > 0;
+    const jsmntok_t *t = token(d, container);
+    bool items = t != NULL && (t->type == JSMN_OBJECT || t->type == JSMN_ARRAY) && t->size > 0;
     return items ? container + 1 : -1;
 }
 
@@ -224,11 +209,11 @@ static json_at after(const struct json_doc *d, json_at at) {
 
 static bool is_key(const struct json_doc *d, json_at at) {
     int parent = d->tokens[at].parent;
-    return parent >= 0 && d->tokens[parent].type == JSON_OBJECT;
+    return parent >= 0 && d->tokens[parent].type == JSMN_OBJECT;
 }
 
 json_at json_in_next(const struct json_doc *d, json_at at) {
-    const struct token *t = token(d, at);
+    const jsmntok_t *t = token(d, at);
     if (t == NULL || t->parent < 0) return -1;
     json_at next = after(d, is_key(d, at) ? at + 1 : at);
     return next < d->count && d->tokens[next].parent == t->parent ? next : -1;
@@ -323,7 +308,7 @@ json_at json_in_get(const struct json_doc *d, json_at object, const char *key) {
     if (json_in_type(d, object) != JSON_OBJECT) return -1;
     size_t len = strlen(key);
     for (json_at at = json_in_first(d, object); at >= 0; at = json_in_next(d, at)) {
-        const struct token *t = &d->tokens[at];
+        const jsmntok_t *t = &d->tokens[at];
         const char *text = d->text + t->start;
         size_t raw = (size_t)(t->end - t->start);
         bool same = raw == len && memcmp(text, key, len) == 0;
@@ -347,7 +332,7 @@ bool json_in_bool(const struct json_doc *d, json_at at, bool *out) {
 static bool decimal(const struct json_doc *d, json_at at, int places, uint64_t *out, bool *rest,
                     bool *minus) {
     if (json_in_type(d, at) != JSON_NUMBER) return false;
-    const struct token *t = &d->tokens[at];
+    const jsmntok_t *t = &d->tokens[at];
     *minus = d->text[t->start] == '-';
     int start = t->start + *minus;
     return text_decimal(d->text + start, (size_t)(t->end - start), places, out, rest);
@@ -365,7 +350,7 @@ bool json_in_milli(const struct json_doc *d, json_at at, int64_t *out) {
 
 bool json_in_u64(const struct json_doc *d, json_at at, uint64_t *out) {
     if (json_in_type(d, at) != JSON_NUMBER) return false;
-    const struct token *t = &d->tokens[at];
+    const jsmntok_t *t = &d->tokens[at];
     if (text_u64(d->text + t->start, (size_t)(t->end - t->start), out)) return true;
     /* Languages without integers write 7.0. */
     uint64_t value;
@@ -380,6 +365,6 @@ bool json_in_scalar(const struct json_doc *d, json_at at, struct buf *out) {
     enum json_type type = json_in_type(d, at);
     if (type == JSON_STRING) return json_in_string(d, at, out, false);
     if (type != JSON_NUMBER && type != JSON_BOOL) return false;
-    const struct token *t = &d->tokens[at];
+    const jsmntok_t *t = &d->tokens[at];
     return buf_append(out, d->text + t->start, (size_t)(t->end - t->start));
 }

@@ -1,4 +1,4 @@
-/* JSON input. A parsed document keeps pointing into the caller's text, which it does not change. */
+/* JSON input: the only door to jsmn. A parsed document keeps pointing into the caller's text, which it does not change. */
 #ifndef AGENT_JSON_IN_H
 #define AGENT_JSON_IN_H
 
