@@ -216,7 +216,8 @@ static void next_page(struct listing *l, const char *target) {
 
 static void first_page(struct listing *l) {
     struct buf target = BUF_INIT(KIB(256));
-    snprintf(l->hub_namespace, sizeof l->hub_namespace, "%s", jobs_namespace(l->jobs, l->hub_namespace));
+    if (l->hub_namespace[0] == '\0')
+        snprintf(l->hub_namespace, sizeof l->hub_namespace, "%s", jobs_namespace(l->jobs, NULL));
     buf_printf(&target, "/api/jobs/%s%s", l->hub_namespace, l->query.data);
     if (target.failed) {
         op_fail_memory(l->op);
