@@ -15,7 +15,6 @@
 static void ready(void *ctx, struct endpoint *agent) {
     struct creation *c = ctx;
     struct op *op = c->op;
-    c->timings.size = sizeof c->timings;
     struct sbx_sandbox *sandbox = job_machine_sandbox(c->machine, agent);
     if (sandbox == NULL) {
         op_fail_memory(op);

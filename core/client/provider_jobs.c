@@ -48,7 +48,6 @@ static void ready(void *ctx, struct endpoint *agent) {
         return;
     }
     sandbox->timings = f->timings;
-    sandbox->timings.size = sizeof sandbox->timings;
     if (ours) {
         op->out.sandbox = sandbox;
         op_done(op, SBX_OK);

@@ -311,8 +311,8 @@ SBX_API sbx_status sbx_sandbox_connect_endpoint(sbx_sandbox **out, sbx_client *c
 
 SBX_API const char *sbx_sandbox_id(const sbx_sandbox *sandbox); /* [any] */
 
-/* [any] How long its creation took, in milliseconds since the call began; -1 = that did not happen here (it was connected to; or, of
-   accepted and running, it is local). */
+/* [any] How long its creation took, or connecting to a job, in milliseconds since the call began; -1 = that did not happen here (a job was connected
+   to: not accepted; local: neither accepted nor running, and nothing where it was connected to). */
 typedef struct sbx_timings {
     size_t size;
     int64_t accepted_ms; /* the Hub has accepted the job */
