@@ -48,11 +48,15 @@ static void check_local(struct report *report, bool verbose) {
     sbx_completion done = {SBX_COMPLETION_INIT};
     struct session session;
     sbx_sandbox *sandbox = NULL;
-    sbx_status status = session_try(&session, "local", verbose, &err);
+    if (session_try(&session, "local", verbose, &err) != SBX_OK) {
+        session_text(text, sizeof text, &err);
+        report_check(report, "settings", REPORT_FAILED, "%s", text);
+        session_close(&session);
+        return;
+    }
     sbx_call call = session_call(&session, CALL_MS, &call);
-    if (status == SBX_OK)
-        status = session_wait(&session, sbx_sandbox_create(NULL, session.client, NULL, &call, &err), &call,
-                              &done, &err);
+    sbx_status status = session_wait(&session, sbx_sandbox_create(NULL, session.client, NULL, &call, &err),
+                                     &call, &done, &err);
     if (status == SBX_OK) {
         sandbox = done.sandbox;
         status = session_wait(&session, sbx_sandbox_info(NULL, sandbox, &call, &err), &call, &done, &err);
@@ -162,7 +166,7 @@ static void report_hub(struct report *report, const struct json_value *info, int
 
 /* needed: jobs is the provider in force, so that a missing token is a failure. */
 static void check_hub(struct report *report, bool needed, bool verbose) {
-    static const char *const asking[] = {"endpoint", "tls"};
+    static const char *const asking[] = {"endpoint", "tls", "token"};
     sbx_error err;
     sbx_completion done = {SBX_COMPLETION_INIT};
     struct session session;
@@ -177,7 +181,7 @@ static void check_hub(struct report *report, bool needed, bool verbose) {
     } else if (status != SBX_OK) {
         const char *name = strstr(text, "HF_ENDPOINT") ? "endpoint" : speaks_of_tls(text) ? "tls" : "token";
         report_check(report, name, REPORT_FAILED, "%s", text);
-        for (size_t i = 0; i < 2; i++) {
+        for (size_t i = 0; i < 3; i++) {
             if (strcmp(name, asking[i]) != 0) skip(report, asking + i, 1, "the Hub could not be asked");
         }
     } else {

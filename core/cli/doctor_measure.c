@@ -41,7 +41,7 @@ static bool create(struct measuring *m, const struct options *o) {
     sbx_sandbox_options options = prepare_sandbox(o, false);
     sbx_call call = session_call(m->session, o->start_timeout_ms, &call);
     int64_t begin = clock_us();
-    progress_begin(NULL);
+    if (!m->session->verbose) progress_begin(NULL);
     sbx_status status = session_wait(
         m->session, sbx_sandbox_create(NULL, m->session->client, &options, &call, &err), &call, &done, &err);
     progress_end();

@@ -129,10 +129,10 @@ static const struct command {
      "SOURCE DESTINATION [OPTIONS]",
      "copy files into or out of a sandbox",
      "One side is in a sandbox, written ID:path or NAMESPACE/ID:path; - is standard input or output. "
-     "Relative paths begin at the "
-     "sandbox's working\n"
-     "directory. A local name with a colon in it is written ./with:colon. With -r, symbolic links are left "
-     "out.\n\n"
+     "Relative "
+     "paths begin at\nthe sandbox's working directory. A local name with a colon in it is written "
+     "./with:colon. "
+     "With -r, symbolic links are\nleft out.\n\n"
      "  hfsandbox cp data.csv \"$ID\":data.csv\n"
      "  hfsandbox cp -r src \"$ID\":/tmp/\n"
      "  hfsandbox cp \"$ID\":result.json .\n"

@@ -62,7 +62,7 @@ sbx_sandbox *prepare_create(struct session *s, const sbx_sandbox_options *option
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, timeout_ms, &call);
-    progress_begin(NULL);
+    if (!s->verbose) progress_begin(NULL);
     sbx_status status =
         session_wait(s, sbx_sandbox_create(NULL, s->client, options, &call, &err), &call, &done, &err);
     progress_end();

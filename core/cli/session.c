@@ -209,7 +209,7 @@ sbx_sandbox *session_connect_within(struct session *s, const char *id, int64_t t
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, timeout_ms, &call);
-    progress_begin(id);
+    if (!s->verbose) progress_begin(id);
     sbx_status status =
         session_wait(s, sbx_sandbox_connect(NULL, s->client, id, &call, &err), &call, &done, &err);
     progress_end();

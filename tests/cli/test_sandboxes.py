@@ -20,7 +20,9 @@ def test_life_of_a_sandbox(user):
     rows = {row["id"]: row for row in user.json("list")}
     assert set(rows) == {id, other.strip()}
     row = rows[id]
-    assert set(row) == {"id", "provider", "created_at_ms", "pid", "detached", "running", "damaged"}
+    assert set(row) == {"id", "provider", "created_at_ms", "pid", "detached", "running", "damaged", "hub_namespace", "stage", "image", "flavor",
+                        "started_at_ms", "cost_micro_usd"}
+    assert all(row[name] is None for name in ("hub_namespace", "stage", "image", "flavor", "started_at_ms", "cost_micro_usd"))
     assert row["provider"] == "local" and row["detached"] is True and row["running"] is True
     assert before - 2000 < row["created_at_ms"] < time.time() * 1000 + 2000
     os.kill(row["pid"], 0)
@@ -28,6 +30,8 @@ def test_life_of_a_sandbox(user):
     assert table[0].split() == ["ID", "PROVIDER", "STATE", "CREATED", "PID"] and len(table) == 4
     assert user.ok("exec", id, "-c", "echo kept >file; cat file") == b"kept\n"
     assert user.ok("exec", id, "--", "cat", "file") == b"kept\n"
+    assert user.ok("connect", id).decode().split("\n")[:2] == [f"id: {id}", "provider: local"]
+    assert user.json("connect", id) == {"id": id, "provider": "local", "image": None, "flavor": None, "running_ms": None, "answered_ms": None}
     assert user.ok("kill", id) == b""
     assert [row["id"] for row in user.json("list")] == [other.strip()]
     assert id in user.fails("exec", id, "--", "true")

@@ -5,7 +5,7 @@ import socket
 import pytest
 from command import User
 
-COMMANDS = ["run", "create", "list", "exec", "spawn", "ps", "logs", "wait", "kill", "cp", "ls", "info", "reap"]
+COMMANDS = ["run", "create", "connect", "list", "exec", "spawn", "ps", "logs", "wait", "kill", "cp", "ls", "info", "reap", "hardware", "doctor"]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,25 @@ def test_version(user):
     (["run", "-e", "", "--", "x"], ["--env: the name is missing;", "NAME=VALUE"]),
     (["run", "-e", "NOT_HERE", "--", "x"], ["--env NOT_HERE: there is no such variable here", "NOT_HERE=VALUE"]),
     (["run", "--provider", "moon", "--", "true"], ["moon", "local"]),
+    *((["create", "--provider", "local", *words], [words[0], "provider jobs", "here is local"]) for words in (
+        ["--image", "x"], ["--flavor", "x"], ["--secret", "A=1"], ["--volume", "hf://a/b:/c"], ["--label", "a=b"], ["--namespace", "x"],
+        ["--forward-hf-token"], ["--lifetime", "1h"], ["--max-cost", "1"], ["--expose", "80"], ["--client-key", "x"])),
+    (["list", "--label", "a=b"], ["--label", "provider jobs", "here is local"]),
+    (["reap", "--namespace", "x", "--all"], ["--namespace", "provider jobs"]),
+    (["doctor", "--flavor", "x"], ["--flavor", "provider jobs"]),
+    *((["create", "--provider", "jobs", *words], [words[0], "provider local", "here is jobs"]) for words in (
+        ["--isolation", "full"], ["--network", "host"], ["--bind", "/usr:/x"], ["--bind-rw", "/tmp"], ["--memory", "1G"], ["--processes", "9"],
+        ["--disk", "1G"], ["--open-files", "9"])),
+    (["create", "--secret", "=x"], ["--secret", "before the '='"]),
+    (["create", "--secret", "NOT_HERE"], ["--secret NOT_HERE: there is no such variable here"]),
+    *((["create", "--provider", "jobs", "--max-cost", value], ["--max-cost", f"'{value}'", "$2"]) for value in ("free", "-1", "0", "1e3", "0.0000001", "$")),
+    *((["create", "--provider", "jobs", "--expose", value], ["--expose", f"'{value}'", "65535"]) for value in ("0", "65536", "http", "-1")),
+    (["create", "--provider", "jobs", "--lifetime", "long"], ["--lifetime", "'long'"]),
+    (["create", "--start-timeout", "0"], ["--start-timeout", "'0'"]),
+    (["hardware", "--provider", "local"], ["provider local has no hardware", "provider jobs"]),
+    (["doctor", "--provider", "moon"], ["moon", "local"]),
+    (["connect"], ["id of a sandbox is missing"]),
+    (["connect", "local-0123456789ab"], ["local-0123456789ab", "hfsandbox list"]),
     (["list", "extra"], ["'extra'", "too many"]),
     (["exec"], ["id of a sandbox is missing", "exec --help"]),
     (["wait", "some-id"], ["id of a command is missing", "wait --help"]),
@@ -116,3 +135,4 @@ def test_a_runtime_directory_that_cannot_be_used_is_told(user):
 
 def test_no_value_of_a_variable_is_printed(user):
     assert "Secret" not in user.fails("run", "-e", "=Secret", "--", "true")
+    assert "Secret" not in user.fails("create", "--secret", "=Secret")

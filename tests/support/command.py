@@ -5,6 +5,7 @@
         user("exec", id, "--", "false")       any run: .code .out .err
         user.start("run", "--", "cat")        a Popen
     with User(uid=65534) as user: ...         as an ordinary user (needs root)
+    with User(hub=hub) as user: ...           with the local Hub's variables and names, and provider jobs
 Leaving the block fails when one of the user's sandboxes left a process or a file behind.
 """
 import json
@@ -35,7 +36,8 @@ class Run:
 
 
 class User:
-    def __init__(self, uid=None):
+    def __init__(self, uid=None, hub=None):
+        self.hub = hub
         self.uid = uid if uid is not None and uid != os.getuid() else None
         self.mark = f"sbx-test-{uuid.uuid4().hex}"
 
@@ -52,6 +54,8 @@ class User:
         self.env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.home), "LANG": "C.UTF-8",
                     "XDG_RUNTIME_DIR": str(self.runtime), "SBX_TEST_MARK": self.mark, "TMPDIR": str(self.home),
                     "ASAN_OPTIONS": "detect_leaks=1:exitcode=99"}
+        if self.hub is not None:
+            self.env |= self.hub.env(HFSANDBOX_PROVIDER="jobs")
         return self
 
     def __exit__(self, kind, *_):
@@ -68,6 +72,8 @@ class User:
         front = []
         if self.uid is not None:
             front = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
+        if self.hub is not None:
+            front = self.hub.command([])
         return front + [str(COMMAND)] + [str(a) if not isinstance(a, bytes) else a for a in arguments]
 
     def start(self, *arguments, env=None, **more):
