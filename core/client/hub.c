@@ -30,6 +30,7 @@ struct hub_call {
     struct io_timer timer;
     bool queued;
     unsigned attempts;
+    int64_t asked_ms; /* the pause that the last answer asks for; -1 = none */
     bool sent, streams, stopped, too_large;
     struct hub_hints hints;
     struct buf reply;
@@ -150,6 +151,7 @@ static void finish(struct hub_call *call, struct hub_reply *reply) {
 
 static void fail(struct hub_call *call, const sbx_error *error, int http_status) {
     struct hub_reply reply = {.http_status = http_status, .error = *error, .status = error->code};
+    reply.asked_ms = call->asked_ms;
     reply.unsure = call->sent && !call->spec.repeatable;
     finish(call, &reply);
 }
@@ -192,17 +194,25 @@ static void lost(struct hub_call *call, const struct transfer_end *end) {
     fail(call, &error, 0);
 }
 
+/* PROTOCOL 2: the time until the limit is lifted, with a second to spare, goes before Retry-After. */
+static int64_t asked_pause(int status, const struct hub_hints *hints) {
+    if (status == 429 && hints->reset_ms >= 0) return hints->reset_ms + 1000;
+    return status == 429 && hints->retry_ms >= 0 ? hints->retry_ms + 1000 : hints->retry_ms;
+}
+
 /* An answer that is an error. */
 static void refused(struct hub_call *call, int status) {
+    int64_t asked = asked_pause(status, &call->hints);
     bool no_act = status == 429;
-    int64_t asked = no_act && call->hints.reset_ms >= 0 ? call->hints.reset_ms : call->hints.retry_ms;
     bool passing =
         no_act || status == 408 || status == 500 || status == 502 || status == 503 || status == 504;
-    if (passing && !no_act) call->sent = true;
+    /* Any other fault of the server, or of what is before it, may come after the act, too. */
+    if (!no_act && (passing || status >= 500)) call->sent = true;
     if (passing && (no_act || call->spec.repeatable) && later(call, asked)) return;
     sbx_error error;
     hub_error_reply(&error, call->spec.name, call->spec.what, status, &call->hints, call->reply.data,
                     call->reply.len, call->hub->token);
+    call->asked_ms = asked;
     fail(call, &error, status);
 }
 
@@ -274,6 +284,7 @@ static void send_it(struct hub_call *call) {
                               .ctx = call};
     sbx_error error;
     call->attempts++;
+    call->asked_ms = -1;
     hub_hints_clear(&call->hints);
     buf_clear(&call->reply);
     call->transfer = transfer_start(hub->client, &t, &error);

@@ -30,9 +30,10 @@ struct hub {
 
 /* What became of a call. */
 struct hub_reply {
-    sbx_status status;      /* SBX_OK: 2xx, or the status that the call accepts */
-    int http_status;        /* of the last answer; 0 = none came */
-    bool unsure;            /* failed, and the Hub may have acted on it */
+    sbx_status status; /* SBX_OK: 2xx, or the status that the call accepts */
+    int http_status;   /* of the last answer; 0 = none came */
+    bool unsure;       /* failed, and the Hub may have acted on it */
+    int64_t asked_ms;  /* failed, and this is how long the Hub wants to be left alone; -1 = it does not say */
     const struct buf *body; /* NUL-terminated; "" when there is none */
     const char *next;       /* the target of the next page; NULL = this is the last one */
     sbx_error error;        /* when status is not SBX_OK */

@@ -31,16 +31,20 @@ static int64_t seconds(const char *text, size_t len) {
     return text_u64(text, len, &value) && value < 86400 ? (int64_t)value * 1000 : -1;
 }
 
-/* ratelimit: "api";r=0;t=42 */
-static int64_t reset_of(const char *value, size_t len) {
+static int64_t parameter(const char *value, size_t len, char name) {
     for (const char *at = value, *end = value + len; at + 3 < end; at++) {
-        if (at[0] != ';' || at[1] != 't' || at[2] != '=') continue;
+        if (at[0] != ';' || at[1] != name || at[2] != '=') continue;
         size_t digits = 0;
         while (at + 3 + digits < end && at[3 + digits] >= '0' && at[3 + digits] <= '9')
             digits++;
         return seconds(at + 3, digits);
     }
     return -1;
+}
+
+/* ratelimit: "api";r=0;t=42. While something remains this is not the limit that was reached. */
+static int64_t reset_of(const char *value, size_t len) {
+    return parameter(value, len, 'r') > 0 ? -1 : parameter(value, len, 't');
 }
 
 /* <url>; rel="next" */
