@@ -117,8 +117,13 @@ static void send_kill(void *ctx) {
                               .ctx = f};
     snprintf(target, sizeof target, "/v1/processes/%s", f->id);
     if (!(f->sandbox->endpoint.features & ENDPOINT_PROCESS)) {
-        /* The Hub's own server does not list foreground commands. Each leads a process group. */
-        snprintf(f->body, sizeof f->body, "{\"cmd\":[\"/bin/sh\",\"-c\",\"kill -KILL -- -%lld\"]}",
+        /* The Hub's own server does not list foreground commands. Each leads a process group. Written as
+           every shell takes it: dash knows no "--" after -KILL. */
+        if (f->pid <= 1) {
+            end(f);
+            return;
+        }
+        snprintf(f->body, sizeof f->body, "{\"cmd\":[\"/bin/sh\",\"-c\",\"kill -KILL -%lld\"]}",
                  (long long)f->pid);
         t.method = "POST";
         t.log_route = "exec";

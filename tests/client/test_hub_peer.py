@@ -78,5 +78,5 @@ box.close()
 client.close()
 time.sleep(0.3)
 """, peer.url)
-        kills = [r for r in peer.requests if r.method == "POST" and "kill -KILL -- -77" in r.body.decode()]
+        kills = [r for r in peer.requests if r.method == "POST" and "kill -KILL -77" in r.body.decode()]
         assert len(kills) == 1
