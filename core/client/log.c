@@ -1,13 +1,20 @@
 #include "client/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 
 #include "client/client.h"
 
 #define FIELDS_MAX 8
 
+static atomic_bool silent;
+
+void log_silence(void) {
+    atomic_store(&silent, true);
+}
+
 void log_event(struct sbx_client *client, sbx_log_level level, const char *event, ...) {
-    if (client->log == NULL || level < client->log_level) return;
+    if (client->log == NULL || level < client->log_level || atomic_load(&silent)) return;
     sbx_log_field fields[FIELDS_MAX];
     size_t count = 0;
     va_list args;

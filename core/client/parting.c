@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/client.h"
+#include "client/log.h"
 #include "util/clock.h"
 #include "util/testing.h"
 
@@ -38,6 +39,7 @@ static bool any(enum parting_kind kind) {
 
 /* At the program's end the clients' threads still run. */
 static void part_at_exit(void) {
+    log_silence();
     for (size_t i = 0; i < HOOKS_MAX; i++) {
         void (*hook)(void) = atomic_load(&hooks[i]);
         if (hook != NULL) hook();
