@@ -23,6 +23,12 @@
 #define LOG_QUIET_MS   300  /* and for more of it */
 #define LOG_TARGET     "/api/jobs/%s/%s/logs?tail=20"
 
+void job_wait_doing(const struct job_machine *machine, char *out, size_t room) {
+    const struct job *job = &machine->job;
+    snprintf(out, room, "job %s is %s%s", job->id, job->stage,
+             job->phase == JOB_RUNS ? ", and its agent does not answer" : "");
+}
+
 static void ask_agent(void *ctx);
 static void ask_hub(void *ctx);
 
@@ -70,14 +76,21 @@ static void told(void *ctx, const struct hub_reply *reply) {
     (void)reply;
     w->inspect = NULL;
     const struct job *job = &w->machine->job;
+    const char *hub_token = w->jobs->hub.token;
+    char token[65];
+    job_token(hub_token, job->nonce, token);
+    error_set(&w->error, SBX_ERROR_AGENT, "%s: job %s ended before its agent answered: %s%s%s", w->op->name,
+              job->id, job->stage, job->message[0] != '\0' ? ": " : "", job->message);
+    size_t used = strlen(w->error.message), room = sizeof w->error.message - 1;
+    static const char begin[] = "; its log ends: ";
+    const char *const own[] = {hub_token, token, NULL};
     struct buf lines = BUF_INIT(4096);
-    const char *token = w->jobs->hub.token;
-    const char *const own[] = {token, NULL};
-    job_log_text(&w->log, &lines, w->secrets != NULL ? w->secrets : own);
-    if (lines.data != NULL) hub_error_redact(lines.data, token);
-    error_set(&w->error, SBX_ERROR_AGENT, "%s: job %s ended before its agent answered: %s%s%s%s%s",
-              w->op->name, job->id, job->stage, job->message[0] != '\0' ? ": " : "", job->message,
-              lines.len > 0 ? "; its log ends: " : "", lines.data != NULL ? lines.data : "");
+    if (used + sizeof begin < room)
+        job_log_text(&w->log, &lines, room - used - sizeof begin, own, w->secrets);
+    if (lines.len > 0) snprintf(w->error.message + used, room + 1 - used, "%s%s", begin, lines.data);
+    hub_error_redact(w->error.message, hub_token);
+    hub_error_redact(w->error.message, token);
+    explicit_bzero(token, sizeof token);
     buf_free(&lines);
     give_up(w);
 }
@@ -124,12 +137,16 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
     struct job *known = &w->machine->job, job;
     w->inspect = NULL;
     if (reply->status != SBX_OK) {
-        bool passing = reply->http_status == 0 || reply->http_status == 429 || reply->http_status >= 500;
-        if (passing && clock_ms() < w->op->deadline) {
-            wake(w, &w->inspect_timer, INSPECT_MOST);
+        /* The agent may answer all the same, and that is what is waited for. */
+        bool passing = reply->http_status == 0 || reply->http_status == 408 || reply->http_status == 429 ||
+                       reply->http_status >= 500;
+        if (passing) {
+            wake(w, &w->inspect_timer, reply->asked_ms > INSPECT_MOST ? reply->asked_ms : INSPECT_MOST);
             return;
         }
-        w->error = reply->error;
+        error_set(&w->error, reply->error.code, "%s: job %s, last seen %s: %s", w->op->name, known->id,
+                  known->stage, reply->error.message);
+        w->error.http_status = reply->http_status;
         give_up(w);
         return;
     }
@@ -164,9 +181,8 @@ static void ask_hub(void *ctx) {
     char target[256];
     snprintf(target, sizeof target, "/api/jobs/%s/%s", w->machine->hub_namespace, w->machine->job.id);
     const struct hub_call_spec spec = {.method = "GET",
-                                       .name = w->op->name,
                                        .log_route = "jobs/:ns/:id",
-                                       .what = "asking about the job",
+                                       .what = "asking about it",
                                        .target = target,
                                        .repeatable = true,
                                        .deadline = w->op->deadline,

@@ -32,6 +32,8 @@ struct job_wait {
 
 /* The rest is zero. False: failed is not called, *err says why. */
 bool job_wait_begin(struct job_wait *w, sbx_error *err);
+/* "job ... is SCHEDULING": for op->doing. */
+void job_wait_doing(const struct job_machine *machine, char *out, size_t room);
 void job_wait_stop(struct job_wait *w); /* no callback afterwards; harmless when it has ended */
 
 #endif

@@ -38,8 +38,10 @@ void op_list_remove(struct op **head, struct op *op, size_t link) {
 
 static void time_up(void *ctx) {
     struct op *op = ctx;
-    op_failf(op, SBX_ERROR_TIMEOUT, "%s: the deadline of %lld ms passed", op->name,
-             (long long)op->timeout_ms);
+    char doing[200] = "";
+    if (op->doing != NULL) op->doing(op, doing, sizeof doing);
+    op_failf(op, SBX_ERROR_TIMEOUT, "%s: the deadline of %lld ms passed%s%s", op->name,
+             (long long)op->timeout_ms, doing[0] != '\0' ? ": " : "", doing);
 }
 
 static sbx_status check_call(sbx_call *ours, const sbx_call *call, const struct sbx_client *client,

@@ -24,6 +24,8 @@ struct op {
        ended. Requests of the op (request.h) have been stopped already. May be NULL. */
     void (*end)(struct op *op, sbx_status status);
     void *ctx;
+    /* What the op waits for, as the end of a deadline's text. May be NULL. */
+    void (*doing)(const struct op *op, char *out, size_t room);
     /* The rest belongs to op.c, cancel.c, queue.c and request.c. */
     struct request *requests;
     struct op_link in_sandbox, in_cancel, in_queue, in_process;

@@ -38,6 +38,11 @@ static void finding_ended(struct op *op, sbx_status status) {
     free(f);
 }
 
+static void finding_doing(const struct op *op, char *out, size_t room) {
+    const struct finding *f = op->ctx;
+    if (f->machine != NULL) job_wait_doing(f->machine, out, room);
+}
+
 static void ready(void *ctx, struct endpoint *agent) {
     struct finding *f = ctx;
     struct op *op = f->op;
@@ -54,6 +59,7 @@ static void ready(void *ctx, struct endpoint *agent) {
         return;
     }
     /* The probe has the op to itself. */
+    op->doing = NULL;
     finding_ended(op, SBX_OK);
     sandbox_endpoint_probe(op, sandbox);
 }
@@ -158,6 +164,7 @@ static void connect_by_id(struct op *op, const char *id) {
     f->timings = (sbx_timings){sizeof f->timings, -1, -1, -1};
     op->ctx = f;
     op->end = finding_ended;
+    op->doing = finding_doing;
     sbx_error error;
     if (job_split_id(id, f->hub_namespace, f->id, &error) != SBX_OK) {
         op_fail(op, &error);
@@ -178,6 +185,7 @@ struct killing {
     struct hub_call *call;
     struct io_timer timer;
     int64_t pause;
+    bool asked;
     sbx_error refused; /* what canceling brought, if it failed */
 };
 
@@ -192,14 +200,29 @@ static void killing_ended(struct op *op, sbx_status status) {
     free(k);
 }
 
-static void confirmed(struct killing *k) {
+static void killing_doing(const struct op *op, char *out, size_t room) {
+    const struct killing *k = op->ctx;
+    snprintf(out, room, "job %s %s", k->id,
+             k->asked ? "was asked to end and has not ended yet" : "could not be asked to end");
+}
+
+static void kill_failed(struct killing *k, const sbx_error *why) {
+    sbx_error error;
+    error_set(&error, why->code, "%s: job %s: %s", k->op->name, k->id, why->message);
+    error.http_status = why->http_status;
+    error.system_errno = why->system_errno;
+    op_fail(k->op, &error);
+}
+
+/* gone: the Hub knows it no more. */
+static void confirmed(struct killing *k, bool gone) {
     struct op *op = k->op;
     struct job_machine *m = k->sandbox != NULL ? k->sandbox->machine : NULL;
     if (m != NULL) {
         struct sbx_sandbox *sandbox = k->sandbox;
         sandbox_hold(sandbox);
         op_done(op, SBX_OK);
-        job_machine_ended(m, &m->job);
+        job_machine_ended(m, gone ? NULL : &m->job);
         sandbox_release(sandbox);
     } else {
         op_done(op, SBX_OK);
@@ -219,11 +242,11 @@ static void looked(void *ctx, const struct hub_reply *reply) {
     }
     json_free(value);
     if (ended) {
-        confirmed(k);
+        confirmed(k, reply->http_status == 404);
     } else if (reply->status != SBX_OK) {
-        op_fail(k->op, &reply->error);
+        kill_failed(k, &reply->error);
     } else if (k->refused.code != SBX_OK) {
-        op_fail(k->op, &k->refused);
+        kill_failed(k, &k->refused);
     } else {
         k->pause = k->pause * 3 / 2 < CONFIRM_MOST ? k->pause * 3 / 2 : CONFIRM_MOST;
         if (!io_timer_set(&k->op->client->io, &k->timer, clock_ms() + k->pause)) op_fail_memory(k->op);
@@ -237,7 +260,6 @@ static void ask(struct killing *k, const char *method, const char *end, const ch
     snprintf(target, sizeof target, "/api/jobs/%s/%s%s", jobs_namespace(k->jobs, k->hub_namespace), k->id,
              end);
     const struct hub_call_spec spec = {.method = method,
-                                       .name = k->op->name,
                                        .log_route = route,
                                        .what = what,
                                        .target = target,
@@ -261,12 +283,13 @@ static void canceled(void *ctx, const struct hub_reply *reply) {
         op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: there is no job %s in namespace %s", k->op->name, k->id,
                  jobs_namespace(k->jobs, k->hub_namespace));
     } else if (reply->http_status == 404) {
-        confirmed(k);
+        confirmed(k, true);
     } else if (reply->status == SBX_OK) {
+        k->asked = true;
         look(k);
     } else if (reply->http_status == 0 || reply->http_status == 401 || reply->http_status == 403 ||
                reply->http_status >= 429) {
-        op_fail(k->op, &reply->error);
+        kill_failed(k, &reply->error);
     } else {
         k->refused = reply->error; /* perhaps because it has ended */
         look(k);
@@ -299,6 +322,7 @@ static struct killing *killing_begin(struct op *op) {
     k->pause = CONFIRM_FIRST;
     op->ctx = k;
     op->end = killing_ended;
+    op->doing = killing_doing;
     return k;
 }
 

@@ -1,6 +1,8 @@
 // links: client
 #include "check.h"
 
+#include <stdint.h>
+
 #include "client/job_log.h"
 
 static void feed(struct job_log *log, const char *stream) {
@@ -15,7 +17,7 @@ static void line(struct job_log *log, const char *text) {
 
 static void shows(const struct job_log *log, const char *const *secrets, const char *expected) {
     struct buf out = BUF_INIT(65536);
-    job_log_text(log, &out, secrets);
+    job_log_text(log, &out, SIZE_MAX, secrets, NULL);
     CHECK(!out.failed);
     CHECK_STR(out.data != NULL ? out.data : "", expected);
     buf_free(&out);
@@ -113,9 +115,37 @@ static void shown(void) {
     line(&log, expected);
     shows(&log, NULL, expected);
     struct buf small = BUF_INIT(100);
-    job_log_text(&log, &small, NULL);
+    job_log_text(&log, &small, SIZE_MAX, NULL, NULL);
     CHECK(small.len <= 100);
     buf_free(&small);
+    job_log_free(&log);
+}
+
+static void shows_within(const struct job_log *log, size_t room, const char *expected) {
+    static const char *const one[] = {"secret", NULL}, *const two[] = {"hidden", NULL};
+    struct buf out = BUF_INIT(65536);
+    job_log_text(log, &out, room, one, two);
+    CHECK_STR(out.data != NULL ? out.data : "", expected);
+    buf_free(&out);
+}
+
+/* The last lines are those that matter. */
+static void room(void) {
+    struct job_log log;
+    job_log_init(&log);
+    shows_within(&log, 10, "");
+    line(&log, "first");
+    line(&log, "a secret");
+    line(&log, "hidden");
+    shows_within(&log, 100, "first | a *** | ***");
+    shows_within(&log, 19, "first | a *** | ***");
+    shows_within(&log, 18, "a *** | ***");
+    shows_within(&log, 10, "***");
+    line(&log, "a long last line");
+    shows_within(&log, 6, "a long");
+    shows_within(&log, 0, "");
+    line(&log, "x\u00e9");
+    shows_within(&log, 2, "x");
     job_log_free(&log);
 }
 
@@ -158,4 +188,4 @@ static void secrets(void) {
     job_log_free(&log);
 }
 
-CHECK_MAIN(streams, last_lines, too_long, shown, secrets)
+CHECK_MAIN(streams, last_lines, too_long, shown, room, secrets)
