@@ -8,13 +8,25 @@
 #include "client/log.h"
 #include "client/telemetry.h"
 #include "util/clock.h"
+#include "util/testing.h"
 #include "wire/names.h"
 
+#define REPLACED_MAX 3
+
 /* ---- Ready */
+
+/* It is ours only when its agent takes our token. */
+static void checked_token(struct op *op, sbx_status status) {
+    struct sbx_sandbox *sandbox = op->ctx;
+    struct job_machine *m = sandbox->machine;
+    m->owned = status == SBX_OK && !sandbox->detached;
+    if (status != SBX_OK) sandbox_release(sandbox);
+}
 
 static void ready(void *ctx, struct endpoint *agent) {
     struct creation *c = ctx;
     struct op *op = c->op;
+    bool other = !c->machine->made && agent->features == 0;
     struct sbx_sandbox *sandbox = job_machine_sandbox(c->machine, agent);
     if (sandbox == NULL) {
         op_fail_memory(op);
@@ -22,6 +34,16 @@ static void ready(void *ctx, struct endpoint *agent) {
     }
     sandbox->timings = c->timings;
     log_event(op->client, SBX_LOG_INFO, "sandbox.created", "id", sandbox->id, "provider", "jobs", NULL);
+    if (other && !testing_off("key-token")) {
+        /* Somebody else's with our key, or the Hub's own agent. The probe has the op to itself. */
+        c->machine->owned = false;
+        op->end = NULL;
+        op->doing = NULL;
+        creation_release(c, SBX_OK);
+        sandbox_endpoint_probe(op, sandbox);
+        if (!op->ended) op->end = checked_token;
+        return;
+    }
     op->out.sandbox = sandbox;
     op_done(op, SBX_OK);
 }
@@ -35,7 +57,6 @@ static void start_again(struct creation *c) {
     job_machine_free(m);
     c->hub_agent = true;
     c->posts = c->looks = 0;
-    c->unsure = false;
     creation_post(c);
 }
 
@@ -54,6 +75,13 @@ static void not_ready(void *ctx, const sbx_error *error) {
     struct job_machine *m = c->machine;
     if (m->job.phase == JOB_ENDED) {
         m->ended = true;
+        if (!m->made && c->replaced++ < REPLACED_MAX) {
+            /* The sandbox that our key had was about to end. */
+            c->machine = NULL;
+            job_machine_free(m);
+            creation_seek_key(c);
+            return;
+        }
         if (!c->hub_agent && cannot_start(error->message)) {
             start_again(c);
             return;
@@ -104,7 +132,6 @@ static void check_key(struct creation *c);
 void creation_adopt(struct creation *c, const struct job *job, const struct json *value, bool made) {
     const char *owner = jobs_namespace(c->jobs, c->hub_namespace);
     struct job_machine *m = job_machine_new(c->jobs, job, owner);
-    c->unsure = false;
     if (m == NULL) {
         job_end_id(c->jobs, owner, job->id);
         op_fail_memory(c->op);

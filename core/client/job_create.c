@@ -19,19 +19,46 @@ static void wipe(struct buf *body) {
     buf_free(body);
 }
 
-static void creation_ended(struct op *op, sbx_status status) {
-    struct creation *c = op->ctx;
+static void enlist(struct creation *c) {
+    c->next = c->jobs->creations;
+    if (c->next != NULL) c->next->prev = c;
+    c->jobs->creations = c;
+}
+
+static void delist(struct creation *c) {
+    if (c->prev != NULL) {
+        c->prev->next = c->next;
+    } else {
+        c->jobs->creations = c->next;
+    }
+    if (c->next != NULL) c->next->prev = c->prev;
+}
+
+void creation_stop_all(struct jobs *jobs) {
+    while (jobs->creations != NULL && !testing_off("creations-at-exit"))
+        op_failf(jobs->creations->op, SBX_ERROR_CANCELED, "%s: canceled: the program ends",
+                 jobs->creations->op->name);
+}
+
+/* What posts may have made whose replies were lost, but for the job that is used. */
+static void end_unknown(struct creation *c, const char *owner, const char *used) {
+    for (int i = 0; i < 2; i++) {
+        if (c->unsure[i]) job_end_creation(c->jobs, owner, c->nonce[i], used, NULL);
+    }
+}
+
+void creation_release(struct creation *c, sbx_status status) {
+    struct op *op = c->op;
+    delist(c);
     jobs_forget(c->jobs, &c->who);
     job_wait_stop(&c->wait);
     io_timer_clear(&op->client->io, &c->timer);
+    const char *owner = jobs_namespace(c->jobs, c->hub_namespace);
+    if (!testing_off("job-end")) end_unknown(c, owner, status == SBX_OK ? c->machine->job.id : "");
     if (status != SBX_OK && !testing_off("job-end")) {
-        const char *owner = jobs_namespace(c->jobs, c->hub_namespace);
-        bool making = c->call_makes && c->call != NULL && hub_call_sent(c->call);
-        if (making) {
-            job_end_creation(c->jobs, owner, c->nonce[c->hub_agent], c->call);
+        if (c->call_makes && c->call != NULL && hub_call_sent(c->call)) {
+            job_end_creation(c->jobs, owner, c->nonce[c->hub_agent], "", c->call);
             c->call = NULL;
-        } else if (c->unsure) {
-            job_end_creation(c->jobs, owner, c->nonce[c->hub_agent], NULL);
         }
         /* One that was found by its key is somebody else's too. */
         if (c->machine != NULL && c->machine->made) job_end_machine(c->machine, "user");
@@ -46,6 +73,20 @@ static void creation_ended(struct op *op, sbx_status status) {
     wipe(&c->body[0]);
     wipe(&c->body[1]);
     free(c);
+}
+
+static void creation_ended(struct op *op, sbx_status status) {
+    creation_release(op->ctx, status);
+}
+
+static void doing(const struct op *op, char *out, size_t room) {
+    const struct creation *c = op->ctx;
+    if (c->machine != NULL) {
+        job_wait_doing(c->machine, out, room);
+    } else {
+        snprintf(out, room, "%s",
+                 c->posts > 0 ? "the Hub has not said that it made the job" : "the Hub does not answer");
+    }
 }
 
 void creation_fail(struct creation *c, const sbx_error *error) {
@@ -182,8 +223,10 @@ void job_create(struct op *op, const sbx_sandbox_options *options) {
     c->timer = (struct io_timer){.fire = creation_look_again, .ctx = c};
     c->who = (struct jobs_waiter){.known = known, .ctx = c};
     c->hub_agent = !job_request_carries_agent();
+    enlist(c);
     op->ctx = c;
     op->end = creation_ended;
+    op->doing = doing;
     if (take_options(c, options, &error) != SBX_OK) {
         op_fail(op, &error);
     } else if (!jobs_needs_user(c->jobs, c->hub_namespace) || jobs_know(c->jobs, &c->who)) {

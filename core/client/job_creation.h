@@ -10,6 +10,7 @@
 struct json;
 
 struct creation {
+    struct creation *next, *prev; /* of jobs->creations */
     struct op *op;
     struct jobs *jobs;
     struct jobs_waiter who;
@@ -31,12 +32,16 @@ struct creation {
     char nonce[2][JOB_NONCE_SIZE]; /* of each body */
     bool hub_agent;                /* which one */
     unsigned posts, looks;
-    bool unsure; /* one of them may have made a job that is not known */
+    unsigned replaced; /* sandboxes of our key that had ended when they were waited for */
+    bool unsure[2];    /* of each body: a post of it may have made a job that is not known */
     struct job_machine *machine;
     struct job_wait wait;
     sbx_timings timings;
 };
 
+void creation_stop_all(struct jobs *jobs); /* the program ends; what they may have made is canceled */
+void creation_release(struct creation *c,
+                      sbx_status status); /* without its op, which has ended so or goes on */
 void creation_fail(struct creation *c, const sbx_error *error);
 /* Asks the Hub something, by GET; what it cannot begin fails the creation. */
 void creation_ask(struct creation *c, const char *route, const char *what, const char *target,

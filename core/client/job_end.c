@@ -19,6 +19,7 @@ struct ending {
     char hub_namespace[JOB_NAME_SIZE];
     char id[JOB_ID_SIZE]; /* "" = to be found by the nonce */
     char nonce[JOB_NONCE_SIZE];
+    char used[JOB_ID_SIZE]; /* the job with that nonce that stays */
     struct hub_call *call;
     struct io_timer timer;
     unsigned looks;
@@ -87,7 +88,8 @@ static void cancel(struct ending *e) {
 /* ---- One whose id is not known */
 
 static void look_later(struct ending *e) {
-    if (e->looks >= LOOKS) {
+    /* Where a job is used, this comes some time after the requests that may have made others. */
+    if (e->looks >= (e->used[0] != '\0' ? 1 : LOOKS)) {
         end(e);
         return;
     }
@@ -101,7 +103,8 @@ static void looked(void *ctx, const struct hub_reply *reply) {
     struct json *list = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
     struct job job = {0};
     for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
-        if (!job_parse(&job, item) || strcmp(job.nonce, e->nonce) != 0) continue;
+        bool other = job_parse(&job, item) && strcmp(job.nonce, e->nonce) == 0;
+        if (!other || strcmp(job.id, e->used) == 0) continue;
         if (e->id[0] != '\0') job_end_id(e->jobs, e->hub_namespace, job.id);
         if (e->id[0] == '\0') snprintf(e->id, sizeof e->id, "%s", job.id);
     }
@@ -150,7 +153,7 @@ static void created(void *ctx, const struct hub_reply *reply) {
     }
 }
 
-void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *nonce,
+void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *nonce, const char *used,
                       struct hub_call *call) {
     struct ending *e = begin(jobs, hub_namespace);
     if (e == NULL) {
@@ -158,6 +161,7 @@ void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *
         return;
     }
     snprintf(e->nonce, sizeof e->nonce, "%s", nonce);
+    snprintf(e->used, sizeof e->used, "%s", used);
     e->call = call;
     if (call != NULL) {
         hub_call_take(call, created, e);

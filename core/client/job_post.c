@@ -27,6 +27,7 @@ static void looked(void *ctx, const struct hub_reply *reply) {
         if (job_parse(&job, item) && strcmp(job.nonce, c->nonce[c->hub_agent]) == 0) found = item;
     }
     if (found != NULL) {
+        if (c->posts == 1) c->unsure[c->hub_agent] = false; /* it can have made no other */
         creation_adopt(c, &job, found, true);
     } else if (c->looks < LOOKS) {
         if (!io_timer_set(&c->op->client->io, &c->timer, clock_ms() + ((int64_t)LOOK_MS << c->looks)))
@@ -66,7 +67,7 @@ static void posted(void *ctx, const struct hub_reply *reply) {
     if (job_parse(&job, value)) {
         creation_adopt(c, &job, value, true);
     } else if (reply->status == SBX_OK || reply->unsure) {
-        c->unsure = true;
+        c->unsure[c->hub_agent] = true;
         c->looks = 0;
         if (c->posts >= POSTS_MAX) {
             sbx_error error = reply->error;
@@ -81,6 +82,7 @@ static void posted(void *ctx, const struct hub_reply *reply) {
         log_event(c->op->client, SBX_LOG_WARNING, "sandbox.retried", "id", "", "reason",
                   "the Hub refuses the request's size", NULL);
         c->hub_agent = true;
+        c->posts = 0;
         creation_post(c);
     } else {
         creation_fail(c, &reply->error);

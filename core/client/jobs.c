@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/job_creation.h"
 #include "client/job_end.h"
 #include "client/json.h"
 #include "client/log.h"
@@ -37,6 +38,7 @@ static void at_exit(void) {
     for (struct jobs *jobs = all; jobs != NULL; jobs = jobs->next) {
         struct sbx_client *client = jobs->client;
         if (!client_is_ours(client) || !lock_within(&client->io.lock, 1000)) continue;
+        creation_stop_all(jobs);
         for (struct job_machine *m = jobs->machines; m != NULL; m = m->next) {
             if (m->owned && !m->ended) job_end_machine(m, "atexit");
         }

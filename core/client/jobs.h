@@ -29,8 +29,9 @@ struct jobs {
     struct hub_call *who;
     struct jobs_waiter *waiters;
     struct job_machine *machines;
-    unsigned starting;        /* machines that are waited for */
-    struct jobs *next, *prev; /* of this process */
+    struct creation *creations; /* under way */
+    unsigned starting;          /* machines that are waited for */
+    struct jobs *next, *prev;   /* of this process */
 };
 
 /* A job that this client has made or found, from the moment it knows of it. */
