@@ -74,10 +74,13 @@ class Api:
         sse.cutting.set(fault is not None and fault.cut == "after")
         if fault is not None:
             if fault.cut == "before":
+                if fault.late:
+                    record.body = (await request.read())[:RECORDED_BODY_MAX]
+                    self.hub.keep(asyncio.get_running_loop().create_task(self._act_later(handler, request, fault.late)))
                 raise Cut
-            if fault.hang:
+            if fault.hang and not fault.acts:
                 await asyncio.Event().wait()
-            if fault.status and not fault.cut:
+            if fault.status and not fault.cut and not fault.acts:
                 await asyncio.sleep(fault.delay)
                 return self._fault_response(fault)
         try:
@@ -95,7 +98,19 @@ class Api:
             await asyncio.sleep(fault.delay)
             if fault.cut == "after":
                 raise Cut
+            if fault.hang:
+                await asyncio.Event().wait()
+            if fault.status:
+                return self._fault_response(fault)
         return response
+
+    @staticmethod
+    async def _act_later(handler, request, seconds):
+        await asyncio.sleep(seconds)
+        try:
+            await handler(request)
+        except ApiError:
+            pass  # nobody is there to be told
 
     def _refuse_size(self, request):
         limit = self.hub.dials.max_request

@@ -5,6 +5,7 @@
     hub.fault("inspect", cut="before", skip=2, count=1)          the third one is cut before anything has happened
     hub.fault("*", status=503, rate=0.02)                        two in a hundred of all requests of the API
     hub.fault("proxy", cut="reply", bytes=1000, path="/files/")  the jobs proxy breaks off a reply's body
+    hub.fault("create", status=500, acts=True)                   made, but the answer denies it
     hub.rate_limit("list", seconds=1, form="ratelimit")          PROTOCOL 2, http_backoff: 429 in its two forms
 
 The first argument is a kind of request: harnesses, whoami, create, inspect, list, cancel, labels, expose, duplicate, hardware, logs, metrics,
@@ -27,6 +28,8 @@ class Fault:
     status: int = None
     cut: str = None          # before: nothing has happened; after: all has; reply, request: in the middle of a body (the proxy)
     hang: bool = False       # taken and never answered
+    acts: bool = False       # the request has its effect before the status, or before it hangs (the API)
+    late: float = 0.0        # with cut="before": it has its effect that much later, when nobody waits for it any more (the API)
     delay: float = 0.0       # seconds added to the reply
     bytes: int = 0           # of the body, before a cut in its middle
     orderly: bool = False    # a cut is an end of stream rather than a reset
@@ -47,6 +50,8 @@ class Fault:
             raise ValueError(f"there is no kind of request {self.kind!r}")
         if self.cut not in CUTS + (None,) or (self.cut in ("reply", "request") and self.kind != "proxy"):
             raise ValueError(f"cut={self.cut!r} is not known here")
+        if (self.acts or self.late) and self.kind == "proxy":
+            raise ValueError("the proxy knows no acts and no late")
         if not (self.status or self.cut or self.hang or self.delay):
             raise ValueError("a fault without a status, a cut, a delay or hang=True does nothing")
 
