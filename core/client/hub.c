@@ -126,6 +126,7 @@ void hub_call_cancel(struct hub_call *call) {
 void hub_call_take(struct hub_call *call, void (*done)(void *, const struct hub_reply *), void *ctx) {
     call->spec.done = done;
     call->spec.ctx = ctx;
+    call->spec.deadline = 0;
 }
 
 bool hub_call_sent(const struct hub_call *call) {
@@ -209,6 +210,7 @@ static void refused(struct hub_call *call, int status) {
     /* Any other fault of the server, or of what is before it, may come after the act, too. */
     if (!no_act && (passing || status >= 500)) call->sent = true;
     if (passing && (no_act || call->spec.repeatable) && later(call, asked)) return;
+    if (call->reply.data != NULL) hub_error_redact(call->reply.data, call->hub->token); /* before it is cut */
     sbx_error error;
     hub_error_reply(&error, call->spec.name, call->spec.what, status, &call->hints, call->reply.data,
                     call->reply.len, call->hub->token);

@@ -65,7 +65,7 @@ void hub_free(struct hub *hub); /* no call may be left */
 /* Never calls done before it returns. NULL: err says why. */
 struct hub_call *hub_call(struct hub *hub, const struct hub_call_spec *spec, sbx_error *err);
 void hub_call_cancel(struct hub_call *call); /* no callback afterwards; NULL does nothing */
-/* Another one gets its end. */
+/* Another one gets its end, and it is not repeated any more. */
 void hub_call_take(struct hub_call *call, void (*done)(void *ctx, const struct hub_reply *reply), void *ctx);
 bool hub_call_sent(const struct hub_call *call); /* the Hub may have seen it */
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -201,6 +202,12 @@ static void deliver(struct io *io, const struct poller_event *event) {
 
 /* ---- The driver */
 
+static atomic_bool parked;
+
+void io_park(void) {
+    atomic_store(&parked, true);
+}
+
 static void drive_once(struct io *io) {
     struct poller_event events[POLLER_BATCH];
     io->sleep_until = io->timer_count > 0 ? io->timers[1]->when : CLOCK_NEVER;
@@ -210,6 +217,7 @@ static void drive_once(struct io *io) {
     int count = poller_wait(io->poll_fd, events, timeout);
     pthread_mutex_lock(&io->lock);
     io->sleeping = false;
+    if (io->driver == io && atomic_load(&parked)) return;
     for (int i = 0; i < count; i++)
         deliver(io, &events[i]);
     run_timers(io);
@@ -276,14 +284,14 @@ void io_notify(struct io *io, struct io_waiter *waiter) {
 static void *thread_main(void *argument) {
     struct io *io = argument;
     pthread_mutex_lock(&io->lock);
-    while (!io->stop) {
+    while (!io->stop && !atomic_load(&parked)) {
         if (io->background == 0 || io->driver != NULL) {
             pthread_cond_wait(&io->thread_cond, &io->lock);
             continue;
         }
         io->hold(io->owner);
         io->driver = io;
-        while (io->background > 0)
+        while (io->background > 0 && !atomic_load(&parked))
             drive_once(io);
         io->driver = NULL;
         offer_role(io);

@@ -57,6 +57,8 @@ struct io {
 };
 
 bool io_init(struct io *io, sbx_error *err);
+/* The program ends: the threads of all clients do nothing more. What they use may be gone soon. */
+void io_park(void);
 void io_stop(struct io *io);    /* without the lock: ends the thread (which may be the caller) */
 void io_destroy(struct io *io); /* without the lock, after io_stop */
 

@@ -53,8 +53,10 @@ static void start_again(struct creation *c) {
     log_event(c->op->client, SBX_LOG_WARNING, "sandbox.retried", "id", m->job.id, "reason",
               "the image cannot start the agent", NULL);
     c->machine = NULL;
-    m->ended = true;
+    m->ended = false;
+    job_machine_ended(m, &m->job); /* as telemetry counts */
     job_machine_free(m);
+    c->timings.accepted_ms = c->timings.running_ms = -1;
     c->hub_agent = true;
     c->posts = c->looks = 0;
     creation_post(c);

@@ -34,6 +34,13 @@ static void delist(struct creation *c) {
     if (c->next != NULL) c->next->prev = c->prev;
 }
 
+bool creation_has(const struct jobs *jobs, const char *nonce) {
+    for (const struct creation *c = jobs->creations; c != NULL; c = c->next) {
+        if (strcmp(c->nonce[0], nonce) == 0 || strcmp(c->nonce[1], nonce) == 0) return true;
+    }
+    return false;
+}
+
 void creation_stop_all(struct jobs *jobs) {
     while (jobs->creations != NULL && !testing_off("creations-at-exit"))
         op_failf(jobs->creations->op, SBX_ERROR_CANCELED, "%s: canceled: the program ends",
@@ -120,6 +127,10 @@ static void seek(struct creation *c) {
     }
 }
 
+static int64_t affordable_s(uint64_t minutes) {
+    return minutes < INT32_MAX ? (int64_t)minutes * 60 : (int64_t)INT32_MAX * 60;
+}
+
 static void priced(void *ctx, const struct hub_reply *reply) {
     struct creation *c = ctx;
     c->call = NULL;
@@ -128,7 +139,7 @@ static void priced(void *ctx, const struct hub_reply *reply) {
         return;
     }
     int64_t price = hardware_price(reply->body->data, reply->body->len, c->flavor); /* of a minute */
-    int64_t affordable = price > 0 ? (int64_t)(c->max_cost / (uint64_t)price) * 60 : 0;
+    int64_t affordable = price > 0 ? affordable_s(c->max_cost / (uint64_t)price) : 0;
     if (price == 0) {
         seek(c);
     } else if (price < 0) {

@@ -39,6 +39,7 @@ struct creation {
     sbx_timings timings;
 };
 
+bool creation_has(const struct jobs *jobs, const char *nonce); /* a creation under way may have made it */
 void creation_stop_all(struct jobs *jobs); /* the program ends; what they may have made is canceled */
 void creation_release(struct creation *c,
                       sbx_status status); /* without its op, which has ended so or goes on */

@@ -10,9 +10,11 @@
 #include "client/telemetry.h"
 #include "util/clock.h"
 
-#define DEADLINE_MS 60000
-#define LOOKS       7 /* after 0, 0.25, 0.75, 1.75, ... seconds: a request may be on its way for a while */
-#define FIRST_LOOK  250
+#define CALL_MS    60000  /* one question goes on */
+#define LIMIT_MS   600000 /* and everything: the job's idle timer ends what this could not */
+#define AGAIN_MS   5000   /* after a cancel that failed */
+#define LOOKS      7 /* after 0, 0.25, 0.75, 1.75, ... seconds: a request may be on its way for a while */
+#define FIRST_LOOK 250
 
 struct ending {
     struct jobs *jobs; /* its client is held by io_background */
@@ -21,23 +23,33 @@ struct ending {
     char nonce[JOB_NONCE_SIZE];
     char used[JOB_ID_SIZE]; /* the job with that nonce that stays */
     struct hub_call *call;
-    struct io_timer timer;
+    struct io_timer timer, limit;
     unsigned looks;
 };
 
 static void look(void *ctx);
 
-static struct ending *begin(struct jobs *jobs, const char *hub_namespace) {
+static void time_up(void *ctx);
+
+static void say_unconfirmed(struct jobs *jobs, const char *id) {
+    log_event(jobs->client, SBX_LOG_WARNING, "job.cancel_unconfirmed", "id", id, NULL);
+}
+
+/* id: for the log. */
+static struct ending *begin(struct jobs *jobs, const char *hub_namespace, const char *id) {
     struct ending *e = calloc(1, sizeof *e);
-    if (e == NULL) return NULL;
-    if (!parting_begin(jobs->client, PARTING_JOB)) {
+    if (e == NULL || !parting_begin(jobs->client, PARTING_JOB)) {
         free(e);
+        say_unconfirmed(jobs, id);
         return NULL;
     }
     client_hold(jobs->client);
     e->jobs = jobs;
     snprintf(e->hub_namespace, sizeof e->hub_namespace, "%s", hub_namespace);
     e->timer = (struct io_timer){.fire = look, .ctx = e};
+    e->limit = (struct io_timer){.fire = time_up, .ctx = e};
+    io_timer_set(&jobs->client->io, &e->limit,
+                 clock_deadline(LIMIT_MS)); /* without it each call still has its end */
     return e;
 }
 
@@ -45,30 +57,41 @@ static void end(struct ending *e) {
     struct sbx_client *client = e->jobs->client;
     hub_call_cancel(e->call);
     io_timer_clear(&client->io, &e->timer);
+    io_timer_clear(&client->io, &e->limit);
     free(e);
     parting_end(client, PARTING_JOB);
     client_release_locked(client);
 }
 
 static void unconfirmed(struct ending *e) {
-    log_event(e->jobs->client, SBX_LOG_WARNING, "job.cancel_unconfirmed", "id", e->id, NULL);
+    say_unconfirmed(e->jobs, e->id);
     end(e);
 }
+
+static void time_up(void *ctx) {
+    unconfirmed(ctx);
+}
+
+static void cancel(void *ctx);
 
 static void canceled(void *ctx, const struct hub_reply *reply) {
     struct ending *e = ctx;
     e->call = NULL;
-    /* What is neither a success nor a passing fault is a job that had ended already. */
-    bool bad = reply->status != SBX_OK && (reply->http_status == 0 || reply->http_status == 401 ||
-                                           reply->http_status == 403 || reply->http_status >= 429);
-    if (bad) {
+    int status = reply->http_status;
+    bool ended = status == 400 || status == 404 || status == 409 || status == 410; /* it had already */
+    if (reply->status == SBX_OK || ended) {
+        end(e);
+    } else if (status == 401 || status == 403) {
         unconfirmed(e);
     } else {
-        end(e);
+        e->timer.fire = cancel;
+        int64_t pause = reply->asked_ms > AGAIN_MS ? reply->asked_ms : AGAIN_MS;
+        if (!io_timer_set(&e->jobs->client->io, &e->timer, clock_ms() + pause)) unconfirmed(e);
     }
 }
 
-static void cancel(struct ending *e) {
+static void cancel(void *ctx) {
+    struct ending *e = ctx;
     char target[256];
     snprintf(target, sizeof target, "/api/jobs/%s/%s/cancel", e->hub_namespace, e->id);
     e->call = hub_call(&e->jobs->hub,
@@ -78,7 +101,7 @@ static void cancel(struct ending *e) {
                                                .target = target,
                                                .repeatable = true,
                                                .accepts = 404,
-                                               .deadline = clock_deadline(DEADLINE_MS),
+                                               .deadline = clock_deadline(CALL_MS),
                                                .done = canceled,
                                                .ctx = e},
                        NULL);
@@ -129,7 +152,7 @@ static void look(void *ctx) {
                                                .what = "looking for the job",
                                                .target = target,
                                                .repeatable = true,
-                                               .deadline = clock_deadline(DEADLINE_MS),
+                                               .deadline = clock_deadline(CALL_MS),
                                                .done = looked,
                                                .ctx = e},
                        NULL);
@@ -155,7 +178,7 @@ static void created(void *ctx, const struct hub_reply *reply) {
 
 void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *nonce, const char *used,
                       struct hub_call *call) {
-    struct ending *e = begin(jobs, hub_namespace);
+    struct ending *e = begin(jobs, hub_namespace, "");
     if (e == NULL) {
         hub_call_cancel(call);
         return;
@@ -171,7 +194,7 @@ void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *
 }
 
 void job_end_id(struct jobs *jobs, const char *hub_namespace, const char *id) {
-    struct ending *e = begin(jobs, hub_namespace);
+    struct ending *e = begin(jobs, hub_namespace, id);
     if (e == NULL) return;
     snprintf(e->id, sizeof e->id, "%s", id);
     cancel(e);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "client/hardware.h"
+#include "client/job_creation.h"
 #include "client/jobs.h"
 #include "client/json.h"
 #include "client/label.h"
@@ -104,8 +105,12 @@ static bool add(struct listing *l, const struct job *job) {
 
 static void reaped(struct listing *l) {
     if (l->canceling > 0) return;
-    if (l->ended == 0 && l->failure.code != SBX_OK) {
-        op_fail(l->op, &l->failure);
+    if (l->failure.code != SBX_OK) {
+        sbx_error error;
+        error_set(&error, l->failure.code, "%s (%llu were ended)", l->failure.message,
+                  (unsigned long long)l->ended);
+        error.http_status = l->failure.http_status;
+        op_fail(l->op, &error);
     } else {
         l->op->out.number = l->ended;
         op_done(l->op, SBX_OK);
@@ -117,7 +122,9 @@ static void canceled(void *ctx, const struct hub_reply *reply) {
     struct listing *l = c->listing;
     c->call = NULL;
     l->canceling--;
-    if (reply->status == SBX_OK) {
+    int status = reply->http_status;
+    if (reply->status == SBX_OK || status == 400 || status == 409 ||
+        status == 410) { /* or had ended already */
         l->ended++;
     } else if (l->failure.code == SBX_OK) {
         l->failure = reply->error;
@@ -181,7 +188,8 @@ static void page(void *ctx, const struct hub_reply *reply) {
     for (const struct json *item = json_first(list); ok && room && item != NULL; item = json_next(item)) {
         struct job job;
         if (!job_parse(&job, item) || !job.sandbox || job.phase == JOB_ENDED) continue;
-        if (l->min_age_ms > 0 && job.created_ms + l->min_age_ms > now_ms()) continue;
+        bool young = job.created_ms == 0 || now_ms() - job.created_ms < l->min_age_ms;
+        if ((l->min_age_ms > 0 && young) || (l->reaps && creation_has(l->jobs, job.nonce))) continue;
         room = add(l, &job);
     }
     json_free(list);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "client/job_creation.h"
+#include "client/hub_error.h"
 #include "client/json.h"
 #include "client/log.h"
 #include "util/clock.h"
@@ -85,7 +86,10 @@ static void posted(void *ctx, const struct hub_reply *reply) {
         c->posts = 0;
         creation_post(c);
     } else {
-        creation_fail(c, &reply->error);
+        sbx_error error = reply->error;
+        for (size_t i = 0; i < c->hidden; i++)
+            hub_error_redact(error.message, c->hide[i]);
+        creation_fail(c, &error);
     }
     json_free(value);
 }

@@ -192,7 +192,7 @@ static void put_environment(struct buf *out, const struct job_request *r) {
     put_text(out, ENV_PORT, number);
     int64_t idle = o->idle_timeout_ms == 0 ? JOB_IDLE_MS : o->idle_timeout_ms;
     if (idle != SBX_NO_TIMEOUT) {
-        snprintf(number, sizeof number, "%lld", (long long)(idle + 999) / 1000);
+        snprintf(number, sizeof number, "%lld", (long long)(idle / 1000 + (idle % 1000 != 0)));
         put_text(out, ENV_IDLE_TIMEOUT, number);
     }
     if (r->hub_agent) {

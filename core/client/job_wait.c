@@ -7,6 +7,7 @@
 #include "client/hub_error.h"
 #include "client/json.h"
 #include "client/log.h"
+#include "client/request.h"
 #include "client/sandbox.h"
 #include "util/clock.h"
 #include "util/scope.h"
@@ -54,10 +55,12 @@ static void give_up(struct job_wait *w) {
     w->failed(w->ctx, &error);
 }
 
-static void wake(struct job_wait *w, struct io_timer *timer, int64_t ms) {
-    if (io_timer_set(&w->jobs->client->io, timer, clock_ms() + ms)) return;
+/* False: w has given up, and is gone. */
+static bool wake(struct job_wait *w, struct io_timer *timer, int64_t ms) {
+    if (io_timer_set(&w->jobs->client->io, timer, clock_ms() + ms)) return true;
     error_memory(&w->error);
     give_up(w);
+    return false;
 }
 
 static void progress(struct job_wait *w, const char *phase, int64_t *at) {
@@ -88,6 +91,8 @@ static void told(void *ctx, const struct hub_reply *reply) {
     if (used + sizeof begin < room)
         job_log_text(&w->log, &lines, room - used - sizeof begin, own, w->secrets);
     if (lines.len > 0) snprintf(w->error.message + used, room + 1 - used, "%s%s", begin, lines.data);
+    for (size_t i = 0; w->secrets != NULL && w->secrets[i] != NULL; i++)
+        hub_error_redact(w->error.message, w->secrets[i]);
     hub_error_redact(w->error.message, hub_token);
     hub_error_redact(w->error.message, token);
     explicit_bzero(token, sizeof token);
@@ -95,10 +100,14 @@ static void told(void *ctx, const struct hub_reply *reply) {
     give_up(w);
 }
 
+static int64_t lesser(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 static bool log_piece(void *ctx, const char *data, size_t len) {
     struct job_wait *w = ctx;
     /* The stream may stay open. The timer is set: this cannot fail. */
-    io_timer_set(&w->jobs->client->io, &w->inspect_timer, clock_ms() + LOG_QUIET_MS);
+    io_timer_set(&w->jobs->client->io, &w->inspect_timer, lesser(clock_ms() + LOG_QUIET_MS, w->log_until));
     job_log_feed(&w->log, data, len);
     return true;
 }
@@ -116,6 +125,7 @@ static void job_has_ended(struct job_wait *w) {
     w->health = NULL;
     io_timer_clear(io, &w->health_timer);
     w->inspect_timer.fire = log_is_late;
+    w->log_until = clock_ms() + LOG_MS;
     snprintf(target, sizeof target, LOG_TARGET, w->machine->hub_namespace, w->machine->job.id);
     const struct hub_call_spec spec = {.method = "GET",
                                        .log_route = "jobs/:ns/:id/logs",
@@ -140,7 +150,9 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
         /* The agent may answer all the same, and that is what is waited for. */
         bool passing = reply->http_status == 0 || reply->http_status == 408 || reply->http_status == 429 ||
                        reply->http_status >= 500;
-        if (passing) {
+        bool dead = reply->http_status == 0 && clock_ms() - w->heard_ms > 2 * request_silence_ms();
+        if (reply->http_status != 0) w->heard_ms = clock_ms();
+        if (passing && !dead) {
             wake(w, &w->inspect_timer, reply->asked_ms > INSPECT_MOST ? reply->asked_ms : INSPECT_MOST);
             return;
         }
@@ -150,6 +162,7 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
         give_up(w);
         return;
     }
+    w->heard_ms = clock_ms();
     struct json *value = json_parse(reply->body->data, reply->body->len);
     bool ok = job_parse(&job, value) && strcmp(job.id, known->id) == 0;
     json_free(value);
@@ -166,8 +179,7 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
         if (job.phase == JOB_RUNS) progress(w, "running", &w->timings->running_ms);
         if (news && w->health == NULL) {
             w->health_pause = HEALTH_FIRST;
-            wake(w, &w->health_timer, 0);
-            if (!w->active) return;
+            if (!wake(w, &w->health_timer, 0)) return;
         }
     }
     int64_t most = INSPECT_EACH * (int64_t)w->jobs->starting;
@@ -236,8 +248,8 @@ static void answered(void *ctx, const struct transfer_end *end) {
         return;
     }
     /* Another answer than before may be the news of an end. */
-    if (status != w->last_status && w->last_status != 0 && w->inspect == NULL) wake(w, &w->inspect_timer, 0);
-    if (!w->active) return;
+    bool news = status != w->last_status && w->last_status != 0;
+    if (news && w->inspect == NULL && !wake(w, &w->inspect_timer, 0)) return;
     w->last_status = status;
     bool runs = w->machine->job.phase == JOB_RUNS;
     int64_t most = runs ? HEALTH_MOST : HEALTH_WAITING;
@@ -272,6 +284,7 @@ bool job_wait_begin(struct job_wait *w, sbx_error *err) {
     w->inspect_timer = (struct io_timer){.fire = ask_hub, .ctx = w};
     w->health_pause = HEALTH_FIRST;
     w->inspect_pause = INSPECT_FIRST;
+    w->heard_ms = clock_ms();
     buf_init(&w->reply, KIB(64));
     job_log_init(&w->log);
     if (status == SBX_OK && io_timer_set(io, &w->health_timer, clock_ms()) &&

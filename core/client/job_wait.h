@@ -24,6 +24,8 @@ struct job_wait {
     struct hub_call *inspect;
     struct io_timer health_timer, inspect_timer;
     int64_t health_pause, inspect_pause;
+    int64_t heard_ms;  /* when the Hub last answered */
+    int64_t log_until; /* of an ended job, at most */
     int last_status;
     struct buf reply;
     struct job_log log;

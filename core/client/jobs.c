@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client/fork_lock.h"
 #include "client/job_creation.h"
 #include "client/job_end.h"
 #include "client/json.h"
@@ -22,7 +23,7 @@
 
 /* ---- All of this process, for its end */
 
-static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fork_lock all_lock;
 static struct jobs *all;
 
 static bool lock_within(pthread_mutex_t *lock, int64_t ms) {
@@ -34,36 +35,36 @@ static bool lock_within(pthread_mutex_t *lock, int64_t ms) {
 
 /* Attached machines do not outlive the program: local ones notice its end by themselves, jobs do not. */
 static void at_exit(void) {
-    if (!lock_within(&all_lock, 1000)) return;
+    if (!fork_lock_take_within(&all_lock, 1000)) return;
     for (struct jobs *jobs = all; jobs != NULL; jobs = jobs->next) {
         struct sbx_client *client = jobs->client;
         if (!client_is_ours(client) || !lock_within(&client->io.lock, 1000)) continue;
         creation_stop_all(jobs);
         for (struct job_machine *m = jobs->machines; m != NULL; m = m->next) {
-            if (m->owned && !m->ended) job_end_machine(m, "atexit");
+            if (m->sandbox != NULL && m->owned && !m->ended) job_end_machine(m, "atexit");
         }
         client_unlock(client);
     }
-    pthread_mutex_unlock(&all_lock);
+    fork_lock_give(&all_lock);
 }
 
 static void enlist(struct jobs *jobs) {
-    pthread_mutex_lock(&all_lock);
+    fork_lock_take(&all_lock);
     jobs->next = all;
     if (all != NULL) all->prev = jobs;
     all = jobs;
-    pthread_mutex_unlock(&all_lock);
+    fork_lock_give(&all_lock);
 }
 
 static void delist(struct jobs *jobs) {
-    pthread_mutex_lock(&all_lock);
+    fork_lock_take(&all_lock);
     if (jobs->prev != NULL) {
         jobs->prev->next = jobs->next;
     } else {
         all = jobs->next;
     }
     if (jobs->next != NULL) jobs->next->prev = jobs->prev;
-    pthread_mutex_unlock(&all_lock);
+    fork_lock_give(&all_lock);
 }
 
 /* ---- Life */

@@ -1,12 +1,13 @@
 #include "client/json.h"
 
 #include <cjson/cJSON.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "client/fork_lock.h"
+
 /* cJSON keeps the place of the last error in a global variable that each parse writes. */
-static pthread_mutex_t parse_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fork_lock parse_lock;
 
 #define EXACT_MAX 9007199254740992.0 /* 2^53: beyond it a double skips integers */
 
@@ -20,9 +21,9 @@ static const struct json *outer(const cJSON *value) {
 
 struct json *json_parse(const char *text, size_t len) {
     const char *end = NULL;
-    pthread_mutex_lock(&parse_lock);
+    fork_lock_take(&parse_lock);
     cJSON *value = cJSON_ParseWithLengthOpts(text, len, &end, 0);
-    pthread_mutex_unlock(&parse_lock);
+    fork_lock_give(&parse_lock);
     if (value == NULL) return NULL;
     for (; end < text + len; end++) {
         if (strchr(" \t\r\n", *end) == NULL || *end == '\0') {

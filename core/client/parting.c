@@ -49,6 +49,7 @@ static void part_at_exit(void) {
         while (any(kind) && clock_ms() - begin < LONGEST[kind])
             nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
+    io_park();
 }
 
 static void register_exit(void) {

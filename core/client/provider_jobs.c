@@ -296,6 +296,38 @@ static void canceled(void *ctx, const struct hub_reply *reply) {
     }
 }
 
+/* Only a sandbox is canceled by its id, and only one that lives. */
+static void cancel(struct killing *k);
+
+static void found(void *ctx, const struct hub_reply *reply) {
+    struct killing *k = ctx;
+    struct job job = {0};
+    k->call = NULL;
+    if (reply->status != SBX_OK) {
+        kill_failed(k, &reply->error);
+        return;
+    }
+    struct json *value = json_parse(reply->body->data, reply->body->len);
+    bool known = reply->http_status != 404 && job_parse(&job, value);
+    json_free(value);
+    if (!known) {
+        op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: there is no job %s in namespace %s", k->op->name, k->id,
+                 jobs_namespace(k->jobs, k->hub_namespace));
+    } else if (!job.sandbox) {
+        op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: job %s is no sandbox: it has no label " JOB_LABEL,
+                 k->op->name, k->id);
+    } else if (job.phase == JOB_ENDED) {
+        op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: sandbox %s has ended: its job is %s", k->op->name, k->id,
+                 job.stage);
+    } else {
+        cancel(k);
+    }
+}
+
+static void find(struct killing *k) {
+    ask(k, "GET", "", "asking about it", "jobs/:ns/:id", 404, found);
+}
+
 static void cancel(struct killing *k) {
     ask(k, "POST", "/cancel", "canceling the job", "jobs/:ns/:id/cancel", 404, canceled);
 }
@@ -305,7 +337,7 @@ static void kill_known(void *ctx, const sbx_error *error) {
     if (error != NULL) {
         op_fail(k->op, error);
     } else {
-        cancel(k);
+        find(k);
     }
 }
 
@@ -347,7 +379,7 @@ static void kill_by_id(struct op *op, const char *id) {
     if (job_split_id(id, k->hub_namespace, k->id, &error) != SBX_OK) {
         op_fail(op, &error);
     } else if (!jobs_needs_user(k->jobs, k->hub_namespace) || jobs_know(k->jobs, &k->who)) {
-        cancel(k);
+        find(k);
     }
 }
 

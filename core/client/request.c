@@ -150,8 +150,10 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
     if (repeat && r->attempts < (far ? ATTEMPTS_FAR : ATTEMPTS_MAX)) {
         int64_t pause = request_backoff_ms(r->attempts);
         int64_t asked = end->head != NULL ? end->head->retry_ms : -1;
-        later(r, try_again, asked > pause ? asked : pause);
-        return;
+        if (asked <= request_silence_ms()) {
+            later(r, try_again, asked > pause ? asked : pause);
+            return;
+        }
     }
     sbx_status code = end->error.code;
     bool unsure = r->sent > 0 && !only_reads(r) && !r->spec.repeatable;

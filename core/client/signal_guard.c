@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "client/fork_lock.h"
 #include "util/testing.h"
 
 static bool pending(int number) {
@@ -58,18 +57,12 @@ bool signal_guard_write(int fd, const void *data, size_t len, uint64_t at) {
     return ok;
 }
 
-/* Not a mutex: after fork nobody holds what the parent held. */
-static _Atomic pid_t turn;
+static struct fork_lock turn;
 
 void signal_guard_turn_begin(void) {
-    pid_t own = getpid(), holder = 0;
-    while (!atomic_compare_exchange_weak(&turn, &holder, own)) {
-        if (holder != own) continue;
-        holder = 0;
-        sched_yield();
-    }
+    fork_lock_take(&turn);
 }
 
 void signal_guard_turn_end(void) {
-    atomic_store(&turn, 0);
+    fork_lock_give(&turn);
 }

@@ -282,6 +282,9 @@ bool transport_add(struct transfer *t) {
 
 void transport_drop(struct transfer *t) {
     struct transport *transport = t->transport;
+    struct signal_guard guard;
+    bool guarded = t->tls;
+    if (guarded) signal_guard_begin(&guard, SIGPIPE);
     if (t->added) {
         bool before = transport->inside;
         transport->inside = true;
@@ -290,6 +293,7 @@ void transport_drop(struct transfer *t) {
         if (t->tls) transport->tls--;
         t->added = false;
     }
+    if (guarded) signal_guard_end(&guard);
     curl_slist_free_all(t->headers);
     if (t->easy == NULL) return;
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);

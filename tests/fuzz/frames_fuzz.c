@@ -1,4 +1,4 @@
-// links: client/frame_reader.c client/stream_event.c client/json.c
+// links: client/frame_reader.c client/stream_event.c client/json.c client/fork_lock.c
 /* Frames of a peer: whole and in pieces they give the same events, and what is given lies inside what came.
  */
 #include "client/frame_reader.h"

@@ -1,4 +1,4 @@
-// links: client/job_log.c client/json.c
+// links: client/job_log.c client/json.c client/fork_lock.c
 /* The log of a job: whole and in pieces it gives the same text, which holds no secret and nothing that
  * controls a terminal. */
 #include "client/job_log.h"

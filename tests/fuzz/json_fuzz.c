@@ -1,4 +1,4 @@
-// links: client/json.c
+// links: client/json.c client/fork_lock.c
 /* What a peer answers: every member of a document that parses is read in every way, and text that is written
  * is read back the same. */
 #include "client/json.h"

@@ -234,7 +234,8 @@ typedef struct sbx_client_options {
 /* [any] options NULL = defaults. Cheap: no thread, no connection yet. Provider "jobs" without a token is SBX_ERROR_AUTH. */
 SBX_API sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, sbx_error *err);
 /* [last] Gives the handle back; what was made with it keeps the client itself alive until it is freed too. Commands that sbx_process_free, a
-   passed deadline or a cancellation is to kill are killed in the background; this waits for those, at most 2 seconds. A program that
+   passed deadline or a cancellation is to kill are killed in the background; this waits for those, at most 2 seconds (5 for jobs that are to
+   be canceled). A program that
    ends by exit or by returning from main does the same for all its clients, whatever it has freed, in 2 seconds altogether. (_exit
    and a fatal signal do not: attached local sandboxes end with the program all the same, commands in others go on, and jobs end by their
    idle timer or lifetime.) Jobs of attached sandboxes that still live at the program's end are canceled in the same way, in 5 seconds. */
