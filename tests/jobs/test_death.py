@@ -26,6 +26,7 @@ threads = [threading.Thread(target=work, args=item) for item in calls.items()]
 for thread in threads: thread.start()
 sbx.wait_until(lambda: len([p for p in box.processes() if p["running"]]) == 4, 30, "the commands")
 box.write("/tmp/ready", b"")
+open(args[0], "w").close()
 for thread in threads: thread.join(60)
 later = dict(run=lambda: box.run("true"), read=lambda: box.read("/tmp/ready"), start=lambda: box.start("true"), info=box.info,
              next=process.next, input=lambda: background.input(b"x"))
@@ -54,18 +55,17 @@ DEATHS = {
 def test_a_job_that_dies_in_use(hub, death):
     """Every call ends soon, and says which sandbox has ended in which stage, and why; so do those that come later, at once."""
     act, stage, why = DEATHS[death]
-    known, died = len(hub.jobs), []
+    died, used = [], hub.directory / f"used-{death}"
 
     def kill():
-        wait_until(lambda: len(hub.jobs) > known and hub.requests.of("proxy", path="ready", method="PUT"), 60, "its use")
+        wait_until(used.exists, 60, "its use")
         died.append(time.monotonic())
         died.append(hub.jobs.last())
         act(hub, hub.jobs.last())
 
-    hub.requests.clear()
     thread = threading.Thread(target=kill)
     thread.start()
-    done = hub.driver.ask(USE)
+    done = hub.driver.ask(USE, str(used))
     thread.join()
     when, job = died
     assert done.name == "OK" and len(done.value) == 12, (done, done.value)
