@@ -198,7 +198,7 @@ typedef struct sbx_log_field {
 } sbx_log_field;
 
 /* Called from any thread that uses the client, and from its own; must not call back into the library. Everything is borrowed for the
-   call. Never carries a secret, a command, a path or file contents.
+   call. Never carries a secret, a command, a path or file contents. Not called any more once the program's exit has begun.
 
      request                   method, route, outcome (ok, not_sent, lost, silent, stopped), status, ms: DEBUG when ok, else INFO
      sandbox.created           id, provider: INFO
