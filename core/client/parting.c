@@ -45,7 +45,7 @@ static void part_at_exit(void) {
         if (hook != NULL) hook();
     }
     int64_t begin = clock_ms();
-    for (int kind = 0; kind < PARTING_KINDS; kind++) {
+    for (enum parting_kind kind = 0; kind < PARTING_KINDS; kind++) {
         while (any(kind) && clock_ms() - begin < LONGEST[kind])
             nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
@@ -107,6 +107,6 @@ static void wait_for(struct sbx_client *client, enum parting_kind kind, int64_t 
 void parting_wait(struct sbx_client *client) {
     if (testing_off("parting")) return;
     int64_t begin = clock_ms();
-    for (int kind = 0; kind < PARTING_KINDS; kind++)
+    for (enum parting_kind kind = 0; kind < PARTING_KINDS; kind++)
         wait_for(client, kind, begin + LONGEST[kind]);
 }
