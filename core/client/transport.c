@@ -282,18 +282,17 @@ bool transport_add(struct transfer *t) {
 
 void transport_drop(struct transfer *t) {
     struct transport *transport = t->transport;
-    struct signal_guard guard;
-    bool guarded = t->tls;
-    if (guarded) signal_guard_begin(&guard, SIGPIPE);
     if (t->added) {
+        struct signal_guard guard; /* TLS says farewell */
         bool before = transport->inside;
+        if (t->tls) signal_guard_begin(&guard, SIGPIPE);
         transport->inside = true;
         curl_multi_remove_handle(transport->multi, t->easy);
         transport->inside = before;
+        if (t->tls) signal_guard_end(&guard);
         if (t->tls) transport->tls--;
         t->added = false;
     }
-    if (guarded) signal_guard_end(&guard);
     curl_slist_free_all(t->headers);
     if (t->easy == NULL) return;
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, NULL);
@@ -315,38 +314,34 @@ void transport_unpause(struct transfer *t) {
 
 /* ---- Ends */
 
-static bool never_connected(const struct transfer *t, CURLcode code) {
-    switch (code) {
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return true;
-    default:
-        break;
+/* Of other codes: a lost connection. */
+static const struct failure {
+    CURLcode code;
+    sbx_status status;
+    bool never; /* nothing was sent */
+} FAILURES[] = {
+    {CURLE_COULDNT_CONNECT, SBX_ERROR_CONNECTION, true},
+    {CURLE_COULDNT_RESOLVE_HOST, SBX_ERROR_CONNECTION, true},
+    {CURLE_COULDNT_RESOLVE_PROXY, SBX_ERROR_CONNECTION, true},
+    {CURLE_SSL_CONNECT_ERROR, SBX_ERROR_CONNECTION, true},
+    {CURLE_PEER_FAILED_VERIFICATION, SBX_ERROR_CONNECTION, true},
+    {CURLE_URL_MALFORMAT, SBX_ERROR_INVALID, true},
+    {CURLE_UNSUPPORTED_PROTOCOL, SBX_ERROR_INVALID, true},
+    {CURLE_OUT_OF_MEMORY, SBX_ERROR_MEMORY, false},
+    {CURLE_WEIRD_SERVER_REPLY, SBX_ERROR_PROTOCOL, false},
+    {CURLE_BAD_CONTENT_ENCODING, SBX_ERROR_PROTOCOL, false},
+    {CURLE_WRITE_ERROR, SBX_ERROR_PROTOCOL, false}, /* of libcurl's own: a chunked body that is none */
+};
+
+static struct failure failure_of(const struct transfer *t, CURLcode code) {
+    struct failure other = {code, SBX_ERROR_CONNECTION, false};
+    for (size_t i = 0; i < sizeof FAILURES / sizeof *FAILURES; i++) {
+        if (FAILURES[i].code == code) other = FAILURES[i];
     }
     long sent = 0;
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
-    return sent == 0;
-}
-
-static sbx_status status_of(CURLcode code) {
-    switch (code) {
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return SBX_ERROR_INVALID;
-    case CURLE_OUT_OF_MEMORY:
-        return SBX_ERROR_MEMORY;
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_BAD_CONTENT_ENCODING:
-    case CURLE_WRITE_ERROR: /* of libcurl's own: a chunked body that is none */
-        return SBX_ERROR_PROTOCOL;
-    default:
-        return SBX_ERROR_CONNECTION;
-    }
+    other.never = other.never || sent == 0;
+    return other;
 }
 
 struct transfer *transport_finished(struct transport *transport, struct transport_result *out) {
@@ -358,12 +353,13 @@ struct transfer *transport_finished(struct transport *transport, struct transpor
         char *private = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
         struct transfer *t = (struct transfer *)(void *)private;
+        const struct failure failure = failure_of(t, code);
         long os_errno = 0;
         curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
         *out =
             (struct transport_result){.ok = code == CURLE_OK,
-                                      .connected = code == CURLE_OK || !never_connected(t, code),
-                                      .status = status_of(code),
+                                      .connected = code == CURLE_OK || !failure.never,
+                                      .status = failure.status,
                                       .reason = t->reason[0] != '\0' ? t->reason : curl_easy_strerror(code),
                                       .system_errno = (int)os_errno};
         return t;
