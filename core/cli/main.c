@@ -227,14 +227,14 @@ static const char ENVIRONMENT[] =
     "  HF_TOKEN            the Hub token; else HUGGING_FACE_HUB_TOKEN, else the file that hf auth login "
     "writes\n"
     "  HF_TOKEN_PATH       that file; otherwise token in the directory HF_HOME\n"
-    "  HF_HOME             otherwise ~/.cache/huggingface\n"
-    "  HF_ENDPOINT         the Hub, https://huggingface.co otherwise\n"
-    "  HF_HUB_OFFLINE      1 = the Hub is not asked for anything: provider jobs fails\n"
+    "  HF_HOME             otherwise huggingface in $XDG_CACHE_HOME or ~/.cache\n"
+    "  HF_ENDPOINT         the Hub; https://huggingface.co otherwise\n"
+    "  HFSANDBOX_ALLOW_HTTP  1: it may be plain HTTP beyond this computer, where the token can be read\n"
+    "  HF_HUB_OFFLINE      1: the Hub is not asked for anything, and provider jobs fails\n"
+    "  HF_HUB_DISABLE_TELEMETRY  1: the Hub is told nothing about the use of hfsandbox; so do\n"
+    "                      DISABLE_TELEMETRY and DO_NOT_TRACK\n"
     "  CURL_CA_BUNDLE      the certificates to trust; else those of SSL_CERT_FILE, else the system's\n"
-    "  HF_HUB_DISABLE_TELEMETRY  1 = the Hub is told nothing about the use of hfsandbox; so do "
-    "DISABLE_TELEMETRY\n"
-    "                      and DO_NOT_TRACK\n"
-    "  https_proxy         a proxy on the way to the Hub, with no_proxy, as other programs use them\n";
+    "http_proxy, https_proxy, all_proxy and no_proxy count as in other programs.\n";
 
 static int help(void) {
     puts("Usage: hfsandbox COMMAND ...\n\nRuns code in an isolated sandbox, on this computer or on Hugging "
