@@ -97,3 +97,18 @@ def test_a_killed_run_leaves_what_its_idle_timeout_ends(user, hub):
     process.communicate()
     wait_until(lambda: not hub.jobs.running(), 20, "the end of the idle job")
     assert hub.jobs.last().stage == "COMPLETED"
+
+
+def test_a_canceled_creation_does_not_end_what_it_has_only_found(user, hub):
+    """By its client key: somebody else may use it."""
+    id = user.ok("create", "--client-key", "shared").decode().strip()
+    hub.fault("proxy", hang=True, path="/health")
+    process = user.start("create", "--client-key", "shared", "-v")
+    for line in process.stderr:
+        if b"phase: running" in line:
+            break
+    process.terminate()
+    process.communicate(timeout=20)
+    hub.clear_faults()
+    assert process.returncode == -signal.SIGTERM and len(hub.jobs) == 1
+    assert user.ok("exec", id, "--", "echo", "there") == b"there\n"
