@@ -86,7 +86,7 @@ static const struct option {
      "the most that it may cost in its lifetime (0.5, $2); a default lifetime is shortened to that"},
     {OPTIONS_SANDBOX, "jobs", 0, "expose", "PORT", PORT, 0, "a TCP port that the Hub's proxy shall reach"},
     {OPTIONS_SANDBOX, "jobs", 0, "client-key", "KEY", TEXT, FIELD(client_key),
-     "while a sandbox with this key runs, that one is used instead of a new one"},
+     "while a sandbox with this key runs, it is used instead of a new one; run ends it all the same"},
     {OPTIONS_LOGS, NULL, 'f', "follow", NULL, FLAG, FIELD(follow), "go on until the command ends"},
     {OPTIONS_LOGS, NULL, 0, "stdout", "OFFSET", NUMBER, FIELD(from_stdout),
      "begin at this byte of standard output"},
