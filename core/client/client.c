@@ -73,6 +73,15 @@ static void hold_owner(void *owner) {
     client_hold(owner);
 }
 
+static bool let_owner_go(void *owner) {
+    struct sbx_client *client = owner;
+    int refs = atomic_load_explicit(&client->refs, memory_order_acquire);
+    while (refs > 1) {
+        if (atomic_compare_exchange_weak(&client->refs, &refs, refs - 1)) return true;
+    }
+    return false;
+}
+
 static bool release_owner(void *owner) {
     return release(owner);
 }
@@ -144,6 +153,7 @@ sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, s
         return SBX_ERROR_SYSTEM;
     }
     client->io.hold = hold_owner;
+    client->io.let_go = let_owner_go;
     client->io.release = release_owner;
     client->io.owner = client;
     client->pid = getpid();
@@ -161,6 +171,7 @@ void sbx_client_free(sbx_client *client) {
     if (client == NULL || !client_is_ours(client)) return;
     client_lock(client);
     parting_wait(client);
+    io_settle(&client->io);
     client_unlock(client);
     client_release(client);
 }

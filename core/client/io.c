@@ -31,6 +31,7 @@ bool io_init(struct io *io, sbx_error *err) {
     }
     pthread_mutex_init(&io->lock, NULL);
     pthread_cond_init(&io->thread_cond, NULL);
+    pthread_cond_init(&io->let_go_cond, NULL);
     return true;
 }
 
@@ -290,15 +291,20 @@ static void *thread_main(void *argument) {
             continue;
         }
         io->hold(io->owner);
+        io->holds = true;
         io->driver = io;
         while (io->background > 0 && !atomic_load(&parked))
             drive_once(io);
         io->driver = NULL;
         offer_role(io);
-        pthread_mutex_unlock(&io->lock);
-        bool destroyed = io->release(io->owner);
-        if (destroyed) return NULL;
-        pthread_mutex_lock(&io->lock);
+        if (!io->let_go(io->owner)) {
+            pthread_mutex_unlock(&io->lock);
+            bool destroyed = io->release(io->owner);
+            if (destroyed) return NULL;
+            pthread_mutex_lock(&io->lock);
+        }
+        io->holds = false;
+        pthread_cond_broadcast(&io->let_go_cond);
     }
     pthread_mutex_unlock(&io->lock);
     return NULL;
@@ -327,8 +333,15 @@ bool io_background(struct io *io, int change) {
         io->thread_running = true;
     }
     io->background++;
+    pthread_cond_broadcast(&io->let_go_cond);
     if (io->driver == NULL) pthread_cond_signal(&io->thread_cond);
     return true;
+}
+
+void io_settle(struct io *io) {
+    if (!io->thread_running || pthread_equal(pthread_self(), io->thread)) return;
+    while (io->holds && io->background == 0)
+        pthread_cond_wait(&io->let_go_cond, &io->lock);
 }
 
 void io_stop(struct io *io) {
@@ -347,6 +360,7 @@ void io_stop(struct io *io) {
 
 void io_destroy(struct io *io) {
     pthread_cond_destroy(&io->thread_cond);
+    pthread_cond_destroy(&io->let_go_cond);
     pthread_mutex_destroy(&io->lock);
     close(io->poll_fd);
     close(io->wake_fd);

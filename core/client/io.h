@@ -49,9 +49,12 @@ struct io {
     struct io_waiter *waiters; /* asleep on their conditions */
     size_t background;
     bool thread_running, stop;
+    bool holds; /* the thread, its owner */
     pthread_t thread;
-    pthread_cond_t thread_cond;
-    void (*hold)(void *owner);    /* the thread keeps the owner alive while it drives */
+    pthread_cond_t thread_cond, let_go_cond;
+    void (*hold)(void *owner); /* the thread keeps the owner alive while it drives */
+    bool (*let_go)(
+        void *owner); /* with the lock; false: that would be the last reference, and nothing was done */
     bool (*release)(void *owner); /* without the lock; true: it was the last, and the io is destroyed */
     void *owner;
 };
@@ -83,5 +86,9 @@ void io_waiter_destroy(struct io_waiter *waiter);
 /* Work begins (+1) or ends (-1) that nobody waits for: somebody must drive until it has ended. Returns false
    when it needs the thread and that cannot be started; then nothing was counted. Ending never fails. */
 bool io_background(struct io *io, int change);
+
+/* When nothing is left to do in the background: waits until the thread holds the owner no more, so that it is
+   not the thread that destroys it, perhaps while the program ends. */
+void io_settle(struct io *io);
 
 #endif

@@ -164,6 +164,7 @@ void sbx_queue_free(sbx_queue *queue) {
     while (queue->ops != NULL)
         op_failf(queue->ops, SBX_ERROR_CANCELED, "%s: canceled: its queue was freed", queue->ops->name);
     struct completion *completion = queue->first;
+    io_settle(&client->io);
     client_unlock(client);
     while (completion != NULL) {
         struct completion *next = completion->next;

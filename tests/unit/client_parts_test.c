@@ -245,6 +245,7 @@ static void many_threads_wait_on_one_driver(void) {
     struct io io;
     CHECK(io_init(&io, NULL));
     io.hold = nothing;
+    io.let_go = never;
     io.release = never;
     pthread_t threads[8];
     for (int i = 0; i < 8; i++)
