@@ -55,6 +55,8 @@ static bool random_name(struct file_put *p) {
    file system has none (or /proc, through which it gets its name, is missing) a hidden name has to do. */
 static int open_temporary(struct file_put *p) {
     int fd = -1;
+    if (p->part[0] != '\0')
+        return openat(p->directory, p->part, O_RDWR | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
     if (access("/proc/self/fd", X_OK) == 0)
         fd = openat(p->directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0) return fd;
@@ -107,7 +109,8 @@ static bool open_whole(struct file_put *p, bool there, struct file_error *e) {
         p->fd = openat(p->directory, p->name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     } else {
         p->fd = open_temporary(p);
-        if (p->fd < 0 && there && errno == ENOENT) errno = EPERM; /* in /proc nothing can be made */
+        bool made = p->part[0] == '\0';
+        if (p->fd < 0 && there && made && errno == ENOENT) errno = EPERM; /* in /proc nothing can be made */
     }
     return p->fd >= 0 || file_op_fail(e, errno);
 }
@@ -129,6 +132,7 @@ bool file_put_open(struct file_put *p, const struct file_path *path, struct file
     if (path->text[path->len - 1] == '/') return file_op_fail(e, EISDIR);
     struct stat directory, st;
     if (fstat(p->directory, &directory) != 0) return file_op_fail(e, errno);
+    if (p->part[0] != '\0') memcpy(p->in_place ? p->name : p->temporary, p->part, sizeof p->part);
     p->place = etag_place(&directory, p->name);
 
     lock(p);

@@ -20,6 +20,8 @@ struct file_put {
     uint64_t truncate_to;
     bool mode_given; /* else: an existing file's own, or 0600 */
     unsigned mode;
+    char part[40]; /* a write in parts: the name of its unfinished file, beside its place; "" = none. In place
+                      from an offset: into that file; else: that file is what is put in place. */
     char *if_match, *if_none_match; /* fields of the request, or NULL */
     int64_t expected;               /* how many bytes will come; -1 = unknown */
     bool

@@ -254,6 +254,16 @@ static void read_mode(struct exchange *x, struct file_put *p) {
     buf_free(&text);
 }
 
+static bool read_part(struct exchange *x, struct file_put *p) {
+    struct buf name = BUF_INIT(24);
+    bool found = http_query(x->request, "part", &name);
+    bool ok = !name.failed && (!found || (name.len > 0 && memchr(name.data, '/', name.len) == NULL));
+    if (ok && found) text_format(p->part, sizeof p->part, ".sbx-%s", name.data);
+    if (!ok) exchange_error(x, WIRE_INVALID, "'part' takes 1 to 24 bytes without '/'");
+    buf_free(&name);
+    return ok;
+}
+
 void file_write_start(struct exchange *x) {
     uint64_t offset = 0, length = 0;
     int in_place, truncate;
@@ -273,6 +283,7 @@ void file_write_start(struct exchange *x) {
     read_mode(x, p);
     uploads++;
     w->op.forget = forget;
+    if (!read_part(x, p)) return;
     if (!file_op_field(x, "If-Match", &p->if_match) || !file_op_field(x, "If-None-Match", &p->if_none_match))
         return;
     if (!take_at_once(x, p)) return;

@@ -19,7 +19,9 @@
 #include "wire/limits.h"
 #include "wire/names.h"
 
-#define FEATURES "[\"" FEATURE_KEYS "\",\"" FEATURE_FRAMES "\",\"" FEATURE_PROCESS "\",\"" FEATURE_FILES "\"]"
+#define FEATURES                                                                                             \
+    "[\"" FEATURE_KEYS "\",\"" FEATURE_FRAMES "\",\"" FEATURE_PROCESS "\",\"" FEATURE_FILES                  \
+    "\",\"" FEATURE_PARTS "\"]"
 
 /* True without a token too when the agent was started with --allow-no-auth. */
 static bool token_valid(const struct http_request *r) {

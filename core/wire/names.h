@@ -26,6 +26,7 @@
 #define FEATURE_FRAMES      "frames"   /* FRAME_TYPE is spoken */
 #define FEATURE_PROCESS     "process"  /* processes/{id}, its output, stdin, signal and wait */
 #define FEATURE_FILES       "files"    /* atomic writes, rename, entity tags */
+#define FEATURE_PARTS       "parts"    /* a whole file written in parts, over several connections */
 
 /* Descriptors that a local agent inherits. It closes all above LOCAL_FD_CLIENT at its start: a host program may have forgotten to
    mark its own close-on-exec. */

@@ -53,7 +53,7 @@ def test_health_says_more_to_those_who_know_the_token(agent):
     told = agent.get("/health").json()
     assert told["mode"] == "dedicated" and told["auth"] == "required" and told["sandboxes"] == 0
     assert told["uptime_ms"] >= 0 and told["version"] and told["landlock"]["abi"] >= 0
-    assert {"keys", "frames", "process", "files"} <= set(told["features"])
+    assert {"keys", "frames", "process", "files", "parts"} <= set(told["features"])
     assert agent.get("//health/", token=False).status == 200
 
 
