@@ -8,6 +8,7 @@
 #include "client/log.h"
 #include "client/transfer_step.h"
 #include "util/clock.h"
+#include "util/testing.h"
 
 #define ABANDONED_MS 2000
 
@@ -110,6 +111,7 @@ static void finish(struct transfer *t, const struct transport_result *result) {
 static void silence_fired(void *ctx) {
     struct transfer *t = ctx;
     int64_t now = clock_ms();
+    if (transport_has_sent(t) && !testing_off("sent-counts")) t->heard_ms = now;
     int64_t limit = (t->paused ? now : t->heard_ms) + t->spec.silence_ms;
     if (limit > now) {
         io_timer_set(&t->transport->client->io, &t->silence,

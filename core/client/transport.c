@@ -116,15 +116,9 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx) {
 }
 
 static size_t on_write(char *data, size_t size, size_t count, void *ctx) {
-    switch (transfer_step_data(ctx, data, size * count)) {
-    case TRANSFER_TAKEN:
-        return size * count;
-    case TRANSFER_PAUSE:
-        return CURL_WRITEFUNC_PAUSE;
-    case TRANSFER_STOP:
-        break;
-    }
-    return 0;
+    enum transfer_flow flow = transfer_step_data(ctx, data, size * count);
+    if (flow == TRANSFER_TAKEN) return size * count;
+    return flow == TRANSFER_PAUSE ? CURL_WRITEFUNC_PAUSE : 0;
 }
 
 static size_t on_read(char *into, size_t size, size_t count, void *ctx) {
@@ -257,9 +251,7 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     if (!failed) failed = curl_easy_setopt(t->easy, CURLOPT_PROXY, local ? "" : NULL);
     if (failed || !build_headers(t, spec)) return false;
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
-    bool fresh =
-        spec->fresh || spec->read != NULL; /* what libcurl could not rewind must not meet a dead connection */
-    if (testing_off("fresh-connect")) fresh = false;
+    bool fresh = spec->fresh && !testing_off("fresh-connect");
     curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
     set_method(t->easy, spec);
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->reason);
@@ -310,6 +302,14 @@ void transport_unpause(struct transfer *t) {
     t->transport->inside = true;
     curl_easy_pause(t->easy, CURLPAUSE_CONT);
     t->transport->inside = false;
+}
+
+bool transport_has_sent(struct transfer *t) {
+    curl_off_t sent = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    int64_t before = t->sent;
+    t->sent = sent;
+    return sent > before;
 }
 
 /* ---- Ends */

@@ -37,6 +37,7 @@ struct transfer {
     bool stopped, silent;
     int64_t started_us;
     int64_t heard_ms; /* when something last moved */
+    int64_t sent;     /* bytes of the body, when that was last looked at */
     struct io_timer silence;
     /* transport.c's */
     void *easy;
@@ -72,6 +73,7 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec); /*
 bool transport_add(struct transfer *t);                                       /* hands it to libcurl */
 void transport_drop(struct transfer *t); /* takes it back, releases what it has there */
 void transport_unpause(struct transfer *t);
+bool transport_has_sent(struct transfer *t); /* more of its body than at the last call */
 struct transfer *transport_finished(struct transport *transport,
                                     struct transport_result *out); /* NULL: none */
 

@@ -1,4 +1,6 @@
 """Peers that say nothing, calls without a deadline, ends that are confirmed, and how a command's end is told."""
+import socket
+import threading
 import time
 
 import pytest
@@ -149,3 +151,32 @@ with sbx.Client(log=hook, log_level=1) as client:
         box.kill()
 """)
     assert done.stdout.split("\n")[:-1] == ["sandbox.created local", "sandbox.ended local"]
+
+
+@pytest.mark.parametrize("off", [None, "sent-counts"])
+def test_a_body_that_takes_its_time_is_no_silence(tmp_path, off):
+    """Nothing is heard while 12 MiB leave in three seconds, and a second of silence is the limit; but they do leave."""
+    def slowly(near, far):
+        while data := near.recv(1 << 16):
+            far.sendall(data)
+            time.sleep(1 / 64)
+
+    def back(near, far):
+        while data := far.recv(1 << 16):
+            near.sendall(data)
+
+    def relay(listener, port):
+        while True:
+            near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", port))
+            for pump in (slowly, back):
+                threading.Thread(target=pump, args=(near, far), daemon=True).start()
+
+    with Agent() as agent, socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        threading.Thread(target=relay, args=(listener, agent.port), daemon=True).start()
+        done = sbx.script(PROLOGUE + "print(failing(lambda: box.write(sys.argv[3], bytes(12 << 20))))",
+                          f"http://127.0.0.1:{listener.getsockname()[1]}", agent.token, tmp_path / "file",
+                          env={"SBX_TEST_SCALE": "60", "SBX_TEST_OFF": off})
+        assert done.stdout.strip() == ("OK" if off is None else "ERROR_CONNECTION")
