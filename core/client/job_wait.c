@@ -13,9 +13,10 @@
 #include "util/scope.h"
 #include "wire/limits.h"
 
-#define HEALTH_FIRST   50 /* milliseconds between two questions to the agent, once its job runs */
-#define HEALTH_MOST    400
-#define HEALTH_WAITING 500 /* and before */
+#define HEALTH_FIRST   50 /* milliseconds between two questions to the agent, of which one is under way */
+#define HEALTH_MOST    120
+#define HEALTH_WAITING 500 /* the same for a job that has been waiting for its machine for long */
+#define HEALTH_EACH    5   /* more with each machine that is waited for at the same time */
 #define HEALTH_SILENCE 5000
 #define INSPECT_FIRST  250
 #define INSPECT_MOST   2000
@@ -222,6 +223,15 @@ static bool is_healthy(struct job_wait *w, unsigned *features) {
     return ok;
 }
 
+/* Who has waited for a minute does not mind half a second. */
+static int64_t health_most(const struct job_wait *w) {
+    int64_t most = HEALTH_MOST, waited = (clock_ms() - w->begun_ms) / 100;
+    if (waited > HEALTH_WAITING) waited = HEALTH_WAITING;
+    if (w->machine->job.phase != JOB_RUNS && waited > most) most = waited;
+    int64_t share = HEALTH_EACH * (int64_t)w->jobs->starting;
+    return share > most ? share : most;
+}
+
 static void answered(void *ctx, const struct transfer_end *end) {
     struct job_wait *w = ctx;
     unsigned features;
@@ -251,10 +261,10 @@ static void answered(void *ctx, const struct transfer_end *end) {
     bool news = status != w->last_status && w->last_status != 0;
     if (news && w->inspect == NULL && !wake(w, &w->inspect_timer, 0)) return;
     w->last_status = status;
-    bool runs = w->machine->job.phase == JOB_RUNS;
-    int64_t most = runs ? HEALTH_MOST : HEALTH_WAITING;
+    int64_t most = health_most(w);
     w->health_pause = w->health_pause * 13 / 10 < most ? w->health_pause * 13 / 10 : most;
-    wake(w, &w->health_timer, hub_jitter(&w->jobs->hub, w->health_pause * 4 / 3));
+    int64_t pause = hub_jitter(&w->jobs->hub, w->health_pause * 4 / 3) - (clock_ms() - w->asked_ms);
+    wake(w, &w->health_timer, pause > 0 ? pause : 0);
 }
 
 static void ask_agent(void *ctx) {
@@ -268,6 +278,7 @@ static void ask_agent(void *ctx) {
                                        .on_end = answered,
                                        .ctx = w};
     buf_clear(&w->reply);
+    w->asked_ms = clock_ms();
     w->health = transfer_start(w->jobs->client, &spec, &w->error);
     if (w->health == NULL) give_up(w);
 }

@@ -23,7 +23,7 @@ struct job_wait {
     struct transfer *health;
     struct hub_call *inspect;
     struct io_timer health_timer, inspect_timer;
-    int64_t health_pause, inspect_pause;
+    int64_t health_pause, inspect_pause, asked_ms;
     int64_t heard_ms;  /* when the Hub last answered */
     int64_t log_until; /* of an ended job, at most */
     int last_status;
