@@ -17,7 +17,8 @@ enum endpoint_feature { /* of names.h */
                         ENDPOINT_FRAMES = 2,
                         ENDPOINT_PROCESS = 4,
                         ENDPOINT_FILES = 8,
-                        ENDPOINT_ALL = 15,
+                        ENDPOINT_PARTS = 16,
+                        ENDPOINT_ALL = 31,
 };
 
 struct endpoint {

@@ -29,6 +29,7 @@ struct farewell {
     unsigned attempts;
     char body[128]; /* of a kill by command */
     char key[96];   /* header of the start to be asked for again; "" = the id is known */
+    char *part;     /* the target that names an unfinished file; NULL = this is about a command */
     struct buf start, reply;
 };
 
@@ -40,6 +41,7 @@ static void end(struct farewell *f) {
     io_timer_clear(&client->io, &f->deadline);
     buf_free(&f->start);
     buf_free(&f->reply);
+    free(f->part);
     client_hold(client);
     sandbox_release(f->sandbox);
     parting_end(client, PARTING_KILL);
@@ -49,8 +51,9 @@ static void end(struct farewell *f) {
 
 static void give_up(void *ctx) {
     struct farewell *f = ctx;
-    log_event(f->sandbox->client, SBX_LOG_WARNING, "process.kill_unconfirmed", "sandbox", f->sandbox->id,
-              NULL);
+    if (f->part == NULL)
+        log_event(f->sandbox->client, SBX_LOG_WARNING, "process.kill_unconfirmed", "sandbox", f->sandbox->id,
+                  NULL);
     end(f);
 }
 
@@ -73,6 +76,7 @@ static struct farewell *begin(struct sbx_sandbox *sandbox) {
 
 static void send_kill(void *ctx);
 static void send_start(void *ctx);
+static void send_part(void *ctx);
 
 /* From the reply to the start. */
 static bool learn_id(struct farewell *f) {
@@ -100,7 +104,7 @@ static void on_end(void *ctx, const struct transfer_end *result) {
         end(f);
         return;
     }
-    f->timer.fire = f->key[0] != '\0' ? send_start : send_kill;
+    f->timer.fire = f->part != NULL ? send_part : f->key[0] != '\0' ? send_start : send_kill;
     if (!io_timer_set(&f->sandbox->client->io, &f->timer, clock_ms() + request_backoff_ms(f->attempts)))
         end(f);
 }
@@ -173,6 +177,36 @@ void farewell_start(struct sbx_sandbox *sandbox, const char *key, struct buf *bo
     buf_init(body, body->max);
     buf_init(&f->reply, KIB(16));
     send_start(f);
+}
+
+/* A condition that never holds makes the agent throw away what was to be put in place. */
+static void send_part(void *ctx) {
+    struct farewell *f = ctx;
+    struct transfer_spec t = {.endpoint = &f->sandbox->endpoint,
+                              .method = "PUT",
+                              .log_route = "files/write",
+                              .target = f->part,
+                              .headers = {"If-Match: \"-\""},
+                              .body = "",
+                              .silence_ms = DEADLINE_MS,
+                              .on_end = on_end,
+                              .ctx = f};
+    f->attempts++;
+    f->transfer = transfer_start(f->sandbox->client, &t, NULL);
+    if (f->transfer == NULL) end(f);
+}
+
+void farewell_part(struct sbx_sandbox *sandbox, const char *target) {
+    size_t room = strlen(target) + sizeof "/v1/";
+    struct farewell *f = sandbox->dead ? NULL : begin(sandbox);
+    if (f == NULL) return;
+    f->part = malloc(room);
+    if (f->part == NULL) {
+        end(f);
+        return;
+    }
+    snprintf(f->part, room, "/v1/%s", target);
+    send_part(f);
 }
 
 void farewell_kill(struct sbx_sandbox *sandbox, const char *id, int64_t pid) {

@@ -37,6 +37,11 @@ struct buf files_target(const char *route, const char *path) {
     return target;
 }
 
+uint64_t files_part(uint64_t size) {
+    uint64_t part = size / FILES_STREAMS + 1;
+    return part < KIB(256) ? KIB(256) : part > MIB(4) ? MIB(4) : part;
+}
+
 sbx_status files_local_error(sbx_error *err, int error_number, const char *function, const char *path) {
     sbx_error local;
     if (err == NULL) err = &local;

@@ -9,6 +9,11 @@
 
 struct json;
 
+/* A large file travels to and from a sandbox that is far away in parts, over several connections: one alone
+   carries a few MiB a second at best. */
+#define FILES_STREAMS 16
+uint64_t files_part(uint64_t size); /* of a file of that size */
+
 /* Checks the handle and the path and begins the op: the lock is held on SBX_OK. */
 sbx_status files_begin(struct op **out, sbx_sandbox *sandbox, const char *name, const char *path,
                        const sbx_call *call, int64_t default_timeout_ms, sbx_error *err);

@@ -12,18 +12,20 @@
 #include "client/files.h"
 #include "client/sandbox.h"
 #include "client/signal_guard.h"
+#include "util/testing.h"
 #include "util/text.h"
 #include "wire/limits.h"
 
 #define READ_MAX    ((uint64_t)1 << 30)
 #define LARGE       MIB(4)
-#define PROGRESS_MS 60000 /* a transfer of a whole file that does not move for so long fails */
+#define PROGRESS_MS testing_ms(60000) /* a transfer of a whole file that does not move for so long fails */
 
 /* ---- Into memory */
 
 struct read_call {
     struct fetch fetch;
     struct buf data;
+    bool placed; /* data has room, and the length, of all that will come */
 };
 
 static void read_ended(struct op *op, sbx_status status) {
@@ -43,19 +45,26 @@ static void prefer_large_pages(char *data, size_t len) {
 
 static bool read_expect(struct fetch *f, uint64_t size) {
     struct read_call *r = f->ctx;
-    char *room = buf_reserve(&r->data, (size_t)(size - r->data.len));
-    if (room != NULL) {
-        prefer_large_pages(room, (size_t)(size - r->data.len));
-        return true;
+    if (r->placed) return true;
+    size_t len = (size_t)size - r->data.len;
+    char *room = buf_reserve(&r->data, len);
+    if (room == NULL) {
+        op_fail_memory(f->op);
+        return false;
     }
-    op_fail_memory(f->op);
-    return false;
+    prefer_large_pages(room, len);
+    r->data.len = (size_t)size;
+    r->placed = true;
+    return true;
 }
 
 static bool read_take(struct fetch *f, const char *data, size_t len, uint64_t at) {
     struct read_call *r = f->ctx;
-    (void)at;
-    if (buf_append(&r->data, data, len)) return true;
+    if (r->placed && at + len <= r->data.len) {
+        memcpy(r->data.data + at, data, len);
+        return true;
+    }
+    if (!r->placed && buf_append(&r->data, data, len)) return true;
     op_fail_memory(f->op);
     return false;
 }
@@ -63,6 +72,7 @@ static bool read_take(struct fetch *f, const char *data, size_t len, uint64_t at
 static bool read_restart(struct fetch *f) {
     struct read_call *r = f->ctx;
     buf_clear(&r->data);
+    r->placed = false;
     return true;
 }
 

@@ -8,12 +8,14 @@
 
 #include "client/client.h"
 #include "client/files.h"
+#include "client/files_parts.h"
 #include "client/log.h"
 #include "client/request.h"
 #include "client/sandbox.h"
+#include "util/testing.h"
 #include "wire/limits.h"
 
-#define PROGRESS_MS 60000 /* as in files_read.c */
+#define PROGRESS_MS testing_ms(60000) /* as in files_read.c */
 #define TRIES       4
 #define TAG_MAX     200
 
@@ -23,6 +25,8 @@
 struct put {
     char *target;
     char *condition; /* a header line; NULL = none */
+    bool in_parts;   /* see files_parts.h */
+    struct parts parts;
     const void *data;
     void *copy; /* of a call that outlives the function */
     int fd;     /* of an upload; else -1 */
@@ -43,26 +47,32 @@ static void put_free(struct put *p) {
 }
 
 static void put_ended(struct op *op, sbx_status status) {
+    struct put *p = op->ctx;
     (void)status;
-    put_free(op->ctx);
+    if (p->in_parts) parts_end(&p->parts);
+    put_free(p);
 }
 
 /* Runs with the client's lock, like every callback; a local file on a slow disk slows the client's other
  * calls. */
-static size_t read_local(void *ctx, char *into, size_t len) {
+static size_t read_local_at(void *ctx, char *into, size_t len, uint64_t at) {
     struct put *p = ctx;
-    if (p->len - p->at < len) len = (size_t)(p->len - p->at);
     if (len == 0) return 0;
     ssize_t got;
     do
-        got = pread(p->fd, into, len, (off_t)p->at);
+        got = pread(p->fd, into, len, (off_t)at);
     while (got < 0 && errno == EINTR);
-    if (got <= 0) {
-        p->local_error = got < 0 ? errno : -1;
-        return TRANSFER_READ_FAILED;
-    }
-    p->at += (uint64_t)got;
-    return (size_t)got;
+    if (got > 0) return (size_t)got;
+    p->local_error = got < 0 ? errno : -1;
+    return TRANSFER_READ_FAILED;
+}
+
+static size_t read_local(void *ctx, char *into, size_t len) {
+    struct put *p = ctx;
+    if (p->len - p->at < len) len = (size_t)(p->len - p->at);
+    size_t got = read_local_at(p, into, len, p->at);
+    if (got != TRANSFER_READ_FAILED) p->at += got;
+    return got;
 }
 
 static void put_done(struct op *op, struct request_reply *reply, void *ctx) {
@@ -77,7 +87,7 @@ static void put_failed(struct op *op, const sbx_error *error, void *ctx) {
     struct put *p = ctx;
     bool lost = error->http_status == 0 &&
                 (error->code == SBX_ERROR_CONNECTION || error->code == SBX_ERROR_UNKNOWN_OUTCOME);
-    bool again = lost && p->tries < TRIES && (p->fd >= 0 || p->condition != NULL);
+    bool again = lost && p->tries < TRIES && (p->fd >= 0 || p->condition != NULL || p->in_parts);
     if (p->local_error > 0) {
         sbx_error local;
         files_local_error(&local, p->local_error, op->name, p->local);
@@ -100,6 +110,10 @@ static void put_send(struct op *op) {
     struct put *p = op->ctx;
     p->tries++;
     p->at = 0;
+    if (p->in_parts) {
+        parts_start(&p->parts);
+        return;
+    }
     struct request_spec spec = {.method = "PUT",
                                 .log_route = "files/write",
                                 .what = "writing a file",
@@ -115,6 +129,7 @@ static void put_send(struct op *op) {
     if (p->condition != NULL) spec.headers[0] = p->condition;
     if (p->fd >= 0) {
         spec.read = read_local;
+        spec.fresh = p->tries > 1;
     } else {
         spec.body = p->data;
     }
@@ -182,6 +197,17 @@ static sbx_status put_run(struct put *p, sbx_sandbox *sandbox, const char *name,
     op->end = put_ended;
     if ((sandbox->endpoint.features & ENDPOINT_FILES) == 0)
         log_event(sandbox->client, SBX_LOG_WARNING, "file.written_in_place", "id", sandbox->id, NULL);
+    p->in_parts = parts_pay(sandbox, p->len);
+    if (p->in_parts)
+        p->parts = (struct parts){.op = op,
+                                  .target = p->target,
+                                  .condition = p->condition,
+                                  .len = p->len,
+                                  .data = p->data,
+                                  .read = read_local_at,
+                                  .done = put_done,
+                                  .failed = put_failed,
+                                  .ctx = p};
     put_send(op);
     return op_finish(op, NULL, err);
 }

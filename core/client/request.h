@@ -22,9 +22,10 @@ struct request_spec {
     const char *headers[4]; /* copied */
     const void *body;       /* borrowed until the op ends */
     uint64_t body_len;
-    size_t (*read)(void *ctx, char *into,
-                   size_t len); /* as in transfer.h; a request with it is not repeated */
-    unsigned needs;             /* endpoint features; missing ones fail the op with SBX_ERROR_UNSUPPORTED */
+    /* As in transfer.h; a request with it is not repeated. */
+    size_t (*read)(void *ctx, char *into, size_t len);
+    bool fresh;      /* over a connection of its own, because a used one has just turned out dead */
+    unsigned needs;  /* endpoint features; missing ones fail the op with SBX_ERROR_UNSUPPORTED */
     bool repeatable; /* sending it twice is the same as once: a lost reply repeats it. Else the op fails with
                         SBX_ERROR_UNKNOWN_OUTCOME. */
     /* Not NULL: the request starts a command. It carries a client key where the peer honours keys (written

@@ -34,7 +34,8 @@ static unsigned feature_named(const char *name, size_t len) {
     } known[] = {{FEATURE_KEYS, ENDPOINT_KEYS},
                  {FEATURE_FRAMES, ENDPOINT_FRAMES},
                  {FEATURE_PROCESS, ENDPOINT_PROCESS},
-                 {FEATURE_FILES, ENDPOINT_FILES}};
+                 {FEATURE_FILES, ENDPOINT_FILES},
+                 {FEATURE_PARTS, ENDPOINT_PARTS}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strlen(known[i].name) == len && strncmp(known[i].name, name, len) == 0) return known[i].feature;
     }

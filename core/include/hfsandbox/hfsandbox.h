@@ -559,7 +559,8 @@ SBX_API sbx_status sbx_file_read(sbx_bytes **out, sbx_sandbox *sandbox, const ch
                                  const sbx_call *call, sbx_error *err);
 
 /* [any] Writes a whole file: others see the old one or the new one, never a part. options NULL = defaults. (The Hub's own agent, which lacks the
-   feature "files", writes in place and cannot do if_match and if_absent.) */
+   feature "files", writes in place and cannot do if_match and if_absent.) In jobs more than 1 MiB travels in parts, over several connections,
+   into a file ".sbx-…" beside its place; one that is left over, because this program was killed meanwhile, is nobody's. */
 SBX_API sbx_status sbx_file_write(sbx_sandbox *sandbox, const char *path, const void *data, size_t len, const sbx_write_options *options,
                                   const sbx_call *call, sbx_error *err);
 
