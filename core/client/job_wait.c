@@ -225,7 +225,7 @@ static bool is_healthy(struct job_wait *w, unsigned *features) {
 
 /* Who has waited for a minute does not mind half a second. */
 static int64_t health_most(const struct job_wait *w) {
-    int64_t most = HEALTH_MOST, waited = (clock_ms() - w->begun_ms) / 100;
+    int64_t most = HEALTH_MOST, waited = (clock_ms() - w->op->begun_ms) / 100;
     if (waited > HEALTH_WAITING) waited = HEALTH_WAITING;
     if (w->machine->job.phase != JOB_RUNS && waited > most) most = waited;
     int64_t share = HEALTH_EACH * (int64_t)w->jobs->starting;
