@@ -89,16 +89,25 @@ bool job_parse(struct job *out, const struct json *value) {
 /* The host of a URL, and how long it is; 0 = there is something odd in it. */
 static size_t host_of(const char *url, const char **host) {
     size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
-    if (scheme == 0 || strpbrk(url, "@?#\\ \t\r\n%") != NULL || strstr(url, "/../") != NULL) return 0;
+    if (scheme == 0 || strpbrk(url, "@?#\\%") != NULL || strstr(url, "/..") != NULL) return 0;
+    for (const char *c = url; *c != '\0'; c++) {
+        if (*c <= ' ' || *c >= 0x7f) return 0;
+    }
     *host = url + scheme;
-    return strcspn(*host, ":/");
+    size_t len = strcspn(*host, ":/");
+    if ((*host)[len] != ':') return len;
+    size_t digits = strspn(*host + len + 1, "0123456789");
+    char behind = (*host)[len + 1 + digits];
+    return digits > 0 && digits <= 5 && (behind == '\0' || behind == '/') ? len : 0;
 }
 
-/* The Hub's own jobs have names in one domain; elsewhere the name of the job is all that is known. */
+/* The Hub's own jobs have names in one domain, at the usual port; elsewhere the name of the job is all that
+ * is known. */
 static bool domain_ok(const char *rest, size_t len, const char *hub, size_t hub_len) {
     static const char own[] = "huggingface.co", jobs[] = "hf.jobs";
-    if (hub_len != sizeof own - 1 || strncmp(hub, own, hub_len) != 0) return true;
-    return len == sizeof jobs - 1 && strncmp(rest, jobs, len) == 0;
+    if (hub_len > 0 && hub[hub_len - 1] == '.') hub_len--;
+    if (hub_len != sizeof own - 1 || strncasecmp(hub, own, hub_len) != 0) return true;
+    return len == sizeof jobs - 1 && strncmp(rest, jobs, len) == 0 && rest[len] != ':';
 }
 
 static bool belongs(const char *url, const char *begin, const char *hub_url) {
@@ -108,7 +117,7 @@ static bool belongs(const char *url, const char *begin, const char *hub_url) {
     if (len == 0 || hub_len == 0 || (plain && strncmp(hub_url, "http://", 7) != 0)) return false;
     if (len > name && strncmp(host, begin, name) == 0)
         return domain_ok(host + name, len - name, hub, hub_len);
-    return plain && len == hub_len && strncmp(host, hub, len) == 0;
+    return plain && len == hub_len && strncasecmp(host, hub, len) == 0;
 }
 
 char *job_port_url(const struct json *value, const char *id, unsigned port, const char *hub_url,
