@@ -6,8 +6,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/hub_error.h"
 #include "client/transport.h"
 #include "wire/names.h"
+
+#define BEARER "Authorization: Bearer "
 
 static bool copy_string(char **out, const char *text) {
     *out = strdup(text);
@@ -43,8 +46,15 @@ static bool set_token(struct endpoint *out, const char *token) {
     return copy_string(&out->token, token) && set_header(&out->token_header, HEADER_TOKEN ": ", token);
 }
 
+void endpoint_redact(const struct endpoint *endpoint, char *text) {
+    const char *bearer = endpoint->bearer_header;
+    const char *const secrets[] = {endpoint->token != NULL ? endpoint->token : "",
+                                   bearer != NULL ? bearer + sizeof BEARER - 1 : "", NULL};
+    hub_error_redact(text, secrets);
+}
+
 sbx_status endpoint_set_bearer(struct endpoint *endpoint, const char *token, sbx_error *err) {
-    bool ok = set_header(&endpoint->bearer_header, "Authorization: Bearer ", token);
+    bool ok = set_header(&endpoint->bearer_header, BEARER, token);
     return ok ? SBX_OK : error_memory(err);
 }
 

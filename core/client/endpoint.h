@@ -46,6 +46,8 @@ sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const ch
 sbx_status endpoint_set_bearer(struct endpoint *endpoint, const char *token, sbx_error *err);
 void endpoint_free(struct endpoint *endpoint); /* wipes the tokens; does not close control_fd */
 
+/* Blots out its tokens in what the peer has said. */
+void endpoint_redact(const struct endpoint *endpoint, char *text);
 const char *endpoint_where(const struct endpoint *endpoint); /* for messages */
 bool endpoint_is_local(const struct endpoint *endpoint);     /* this machine: no proxy in between */
 

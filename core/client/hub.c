@@ -210,10 +210,10 @@ static void refused(struct hub_call *call, int status) {
     /* Any other fault of the server, or of what is before it, may come after the act, too. */
     if (!no_act && (passing || status >= 500)) call->sent = true;
     if (passing && (no_act || call->spec.repeatable) && later(call, asked)) return;
-    if (call->reply.data != NULL) hub_error_redact(call->reply.data, call->hub->token); /* before it is cut */
     sbx_error error;
+    const char *const token[] = {call->hub->token, NULL};
     hub_error_reply(&error, call->spec.name, call->spec.what, status, &call->hints, call->reply.data,
-                    call->reply.len, call->hub->token);
+                    call->reply.len, call->spec.secrets != NULL ? call->spec.secrets : token);
     call->asked_ms = asked;
     fail(call, &error, status);
 }

@@ -47,10 +47,11 @@ struct hub_call_spec {
     const char *target;    /* "/api/…"; copied */
     const void *body;      /* JSON, copied; NULL = none */
     size_t body_len;
-    bool repeatable;  /* twice is the same as once */
-    int accepts;      /* an error status that is an answer; 0 = none */
-    int64_t deadline; /* no attempt begins after it; the caller ends the call then */
-    size_t max_reply; /* 0 = 8 MiB */
+    bool repeatable;            /* twice is the same as once */
+    int accepts;                /* an error status that is an answer; 0 = none */
+    int64_t deadline;           /* no attempt begins after it; the caller ends the call then */
+    size_t max_reply;           /* 0 = 8 MiB */
+    const char *const *secrets; /* for no error text; NULL-terminated, outlives the call; NULL = the token */
     /* Streams a 2xx body instead of keeping it; false ends the call well. */
     bool (*on_data)(void *ctx, const char *data, size_t len);
     void (*done)(void *ctx, const struct hub_reply *reply); /* once; the call is gone then */

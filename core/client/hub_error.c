@@ -9,7 +9,8 @@
 #include "util/buf.h"
 #include "util/text.h"
 
-#define LINK_MAX 8192
+#define LINK_MAX   8192
+#define PART_LEAST 8 /* of a secret that was cut off: fewer bytes may as well be something else */
 
 void hub_hints_clear(struct hub_hints *hints) {
     free(hints->next);
@@ -85,36 +86,53 @@ void hub_hints_take(struct hub_hints *hints, const char *url, const char *name, 
     }
 }
 
-void hub_error_redact(char *text, const char *secret) {
-    size_t len = secret != NULL ? strlen(secret) : 0;
+static void redact_one(char *text, const char *secret) {
+    size_t len = strlen(secret), whole = strlen(text);
     if (len < 4) return;
     for (char *at = strstr(text, secret); at != NULL; at = strstr(at + len, secret))
         memset(at, '*', len);
+    for (size_t part = len - 1 < whole ? len - 1 : whole; part >= PART_LEAST; part--) {
+        if (memcmp(text + whole - part, secret, part) == 0) memset(text + whole - part, '*', part);
+    }
 }
 
-static void append(char *text, size_t room, const char *more) {
-    size_t len = strlen(text);
-    if (more == NULL || *more == '\0' || len + 3 >= room) return;
-    snprintf(text + len, room - len, "%s%s", len > 0 ? ", " : "", more);
+void hub_error_redact(char *text, const char *const *secrets) {
+    for (size_t i = 0; secrets[i] != NULL; i++)
+        redact_one(text, secrets[i]);
+}
+
+struct saying {
+    char text[300];
+    const char *const *secrets;
+};
+
+static void append(struct saying *s, const char *more) {
+    size_t len = strlen(s->text);
+    if (more == NULL || *more == '\0' || len + 3 >= sizeof s->text) return;
+    char *own = strdup(more);
+    if (own == NULL) return;
+    hub_error_redact(own, s->secrets);
+    snprintf(s->text + len, sizeof s->text - len, "%s%s", len > 0 ? ", " : "", own);
+    free(own);
 }
 
 /* The forms of PROTOCOL 2. */
-static void text_of_body(char *text, size_t room, const char *body, size_t len) {
+static void take_body(struct saying *s, const char *body, size_t len) {
     struct json *value = len > 0 ? json_parse(body, len) : NULL;
     const struct json *error = json_get(value, "error");
-    append(text, room, json_text(error));
+    append(s, json_text(error));
     for (const struct json *item = json_is_array(error) ? json_first(error) : NULL; item != NULL;
          item = json_next(item))
-        append(text, room, json_text(item));
-    append(text, room, json_string(value, "error_description"));
-    append(text, room, json_string(value, "message"));
+        append(s, json_text(item));
+    append(s, json_string(value, "error_description"));
+    append(s, json_string(value, "message"));
     const struct json *errors = json_get(value, "errors");
     for (const struct json *item = json_first(errors); item != NULL; item = json_next(item))
-        append(text, room, json_string(item, "message"));
+        append(s, json_string(item, "message"));
     if (value == NULL && len > 0 && body[0] != '<') {
         char start[200];
         copy(start, sizeof start, body, len);
-        append(text, room, start);
+        append(s, start);
     }
     json_free(value);
 }
@@ -167,10 +185,13 @@ static const char *lead(char out[128], const char *name) {
 }
 
 void hub_error_reply(sbx_error *error, const char *name, const char *what, int http_status,
-                     const struct hub_hints *hints, const char *body, size_t len, const char *secret) {
-    char text[300] = "", begin[128], request[96] = "";
-    text_of_body(text, sizeof text, body != NULL ? body : "", body != NULL ? len : 0);
-    if (strstr(text, hints->message) == NULL) append(text, sizeof text, hints->message);
+                     struct hub_hints *hints, const char *body, size_t len, const char *const *secrets) {
+    struct saying said = {.secrets = secrets};
+    char begin[128], request[96] = "";
+    take_body(&said, body != NULL ? body : "", body != NULL ? len : 0);
+    hub_error_redact(hints->message, secrets);
+    hub_error_redact(hints->request_id, secrets);
+    if (strstr(said.text, hints->message) == NULL) append(&said, hints->message);
     if (hints->request_id[0] != '\0') snprintf(request, sizeof request, "; request %s", hints->request_id);
     lead(begin, name);
     if (http_status >= 300 && http_status < 400) {
@@ -180,9 +201,8 @@ void hub_error_reply(sbx_error *error, const char *name, const char *what, int h
                   "as HF_ENDPOINT%s",
                   begin, what, http_status, request);
     } else {
-        hub_error_redact(text, secret);
         error_set(error, code_of(http_status), "%s%s: the Hub answered %d%s%s%s%s", begin, what, http_status,
-                  text[0] != '\0' ? " " : "", text, remedy(http_status), request);
+                  said.text[0] != '\0' ? " " : "", said.text, remedy(http_status), request);
     }
     error->http_status = http_status;
 }

@@ -20,12 +20,13 @@ void hub_hints_clear(struct hub_hints *hints); /* also the first time, of zeroed
 void hub_hints_take(struct hub_hints *hints, const char *url, const char *name, size_t name_len,
                     const char *value, size_t len);
 
-/* secret: never repeated in the message. name and what begin it. */
+/* secrets: never repeated in the message; NULL-terminated. name and what begin it. */
 void hub_error_reply(sbx_error *error, const char *name, const char *what, int http_status,
-                     const struct hub_hints *hints, const char *body, size_t len, const char *secret);
+                     struct hub_hints *hints, const char *body, size_t len, const char *const *secrets);
 void hub_error_lost(sbx_error *error, const char *name, const char *what, const sbx_error *cause);
 
-/* Replaces every occurrence of secret (at least 4 bytes) in text, in place, by asterisks. */
-void hub_error_redact(char *text, const char *secret);
+/* Replaces every occurrence of a secret (at least 4 bytes) in text, in place, by asterisks, and what is left
+ * of one where the text was cut. */
+void hub_error_redact(char *text, const char *const *secrets);
 
 #endif

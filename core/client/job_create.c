@@ -180,13 +180,28 @@ static bool copy_secrets(struct creation *c, const sbx_sandbox_options *options)
     size_t count = 0;
     while (options->secrets != NULL && options->secrets[count] != NULL)
         count++;
-    c->hide = calloc(count + 1, sizeof *c->hide);
+    c->hide = calloc(count + 4, sizeof *c->hide); /* room for more of hide */
     for (size_t i = 0; c->hide != NULL && i < count; i++) {
         c->hide[i] = strdup(strchr(options->secrets[i], '=') + 1);
         if (c->hide[i] == NULL) return false;
         c->hidden = i + 1;
     }
     return c->hide != NULL;
+}
+
+static bool hide(struct creation *c, const char *secret) {
+    char *own = strdup(secret);
+    if (own != NULL) c->hide[c->hidden++] = own;
+    return own != NULL;
+}
+
+/* The key of the sandbox, which is as good as the token there. */
+static bool hide_key(struct creation *c, const char *nonce) {
+    char key[65];
+    job_token(c->jobs->hub.token, nonce, key);
+    bool ok = hide(c, key);
+    explicit_bzero(key, sizeof key);
+    return ok;
 }
 
 static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o, sbx_error *err) {
@@ -201,10 +216,11 @@ static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o,
     c->max_cost = o->max_cost_micro_usd;
     c->port_count = o->port_count;
     if (o->port_count > 0) memcpy(c->ports, o->ports, o->port_count * sizeof *c->ports);
-    if (!copy_secrets(c, o)) return error_memory(err);
+    if (!copy_secrets(c, o) || !hide(c, c->jobs->hub.token)) return error_memory(err);
     for (int i = job_request_carries_agent() ? 0 : 1; i < 2; i++) {
         if (!text_random_hex(16, c->nonce[i]))
             return error_set(err, SBX_ERROR_SYSTEM, "the kernel gives no random bytes");
+        if (!hide_key(c, c->nonce[i])) return error_memory(err);
         const struct job_request request = {.options = o,
                                             .hub_url = c->jobs->hub.endpoint.url,
                                             .hub_token = c->jobs->hub.token,

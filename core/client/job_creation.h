@@ -26,7 +26,7 @@ struct creation {
     uint64_t max_cost;
     uint16_t ports[JOB_PORTS_MAX];
     size_t port_count;
-    char **hide; /* secrets, for what the job's log says */
+    char **hide; /* secrets, the tokens included, for what the Hub and the job say */
     size_t hidden;
     /* The state. */
     char nonce[2][JOB_NONCE_SIZE]; /* of each body */

@@ -95,12 +95,10 @@ static size_t secret_at(const char *text, const char *const *secrets) {
 
 /* As much of the text as is shown, and a character more. Secrets that overlap or touch are one run, and a run
    becomes one "***". */
-static void put_without_secrets(struct buf *out, const char *text, const char *const *secrets,
-                                const char *const *more_secrets) {
+static void put_without_secrets(struct buf *out, const char *text, const char *const *secrets) {
     const char *until = text;
     for (bool inside = false; *text != '\0' && out->len < JOB_LOG_SHOWN + 4; text++) {
-        size_t len = secret_at(text, secrets), other = secret_at(text, more_secrets);
-        if (other > len) len = other;
+        size_t len = secret_at(text, secrets);
         if (len > 0 && text + len > until) until = text + len;
         bool covered = text < until;
         if (covered && !inside) buf_puts(out, "***");
@@ -134,21 +132,19 @@ static void put_shown(struct buf *out, const char *text, size_t most) {
     }
 }
 
-static void put_line(struct buf *out, const char *text, size_t most, const char *const *secrets,
-                     const char *const *more_secrets) {
+static void put_line(struct buf *out, const char *text, size_t most, const char *const *secrets) {
     struct buf line = BUF_INIT(JOB_LOG_SHOWN + 8);
-    put_without_secrets(&line, text, secrets, more_secrets);
+    put_without_secrets(&line, text, secrets);
     if (line.data != NULL) put_shown(out, line.data, most < JOB_LOG_SHOWN ? most : JOB_LOG_SHOWN);
     buf_free(&line);
 }
 
-void job_log_text(const struct job_log *log, struct buf *out, size_t room, const char *const *secrets,
-                  const char *const *more_secrets) {
+void job_log_text(const struct job_log *log, struct buf *out, size_t room, const char *const *secrets) {
     static const char between[] = " | ";
     size_t first = log->count;
     for (size_t left = room; first > 0; first--) {
         struct buf line = BUF_INIT(JOB_LOG_SHOWN + 8);
-        put_line(&line, log->lines[first - 1], JOB_LOG_SHOWN, secrets, more_secrets);
+        put_line(&line, log->lines[first - 1], JOB_LOG_SHOWN, secrets);
         size_t len = line.len + (first < log->count ? sizeof between - 1 : 0);
         buf_free(&line);
         if (len > left && first < log->count) break; /* of the last one at least the beginning is shown */
@@ -157,6 +153,6 @@ void job_log_text(const struct job_log *log, struct buf *out, size_t room, const
     size_t begin = out->len;
     for (size_t i = first; i < log->count; i++) {
         if (i > first) buf_puts(out, between);
-        put_line(out, log->lines[i], room - (out->len - begin), secrets, more_secrets);
+        put_line(out, log->lines[i], room - (out->len - begin), secrets);
     }
 }

@@ -24,9 +24,8 @@ void job_log_free(struct job_log *log);
 bool job_log_feed(struct job_log *log, const char *data, size_t len);
 
 /* Appends as many of the last lines as `room` bytes hold, oldest first, joined by " | ": valid UTF-8 without
-   control characters, and "***" in the place of the secrets (two lists ended by NULL; either may be NULL)
+   control characters, and "***" in the place of the secrets (ended by NULL; may be NULL)
    that have 4 bytes or more. */
-void job_log_text(const struct job_log *log, struct buf *out, size_t room, const char *const *secrets,
-                  const char *const *more_secrets);
+void job_log_text(const struct job_log *log, struct buf *out, size_t room, const char *const *secrets);
 
 #endif

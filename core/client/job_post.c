@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "client/job_creation.h"
-#include "client/hub_error.h"
 #include "client/json.h"
 #include "client/log.h"
 #include "util/clock.h"
@@ -86,10 +85,7 @@ static void posted(void *ctx, const struct hub_reply *reply) {
         c->posts = 0;
         creation_post(c);
     } else {
-        sbx_error error = reply->error;
-        for (size_t i = 0; i < c->hidden; i++)
-            hub_error_redact(error.message, c->hide[i]);
-        creation_fail(c, &error);
+        creation_fail(c, &reply->error);
     }
     json_free(value);
 }
@@ -107,6 +103,7 @@ void creation_post(struct creation *c) {
                                        .target = target,
                                        .body = body->data,
                                        .body_len = body->len,
+                                       .secrets = (const char *const *)c->hide,
                                        .deadline = c->op->deadline,
                                        .done = posted,
                                        .ctx = c};

@@ -80,23 +80,20 @@ static void told(void *ctx, const struct hub_reply *reply) {
     (void)reply;
     w->inspect = NULL;
     const struct job *job = &w->machine->job;
-    const char *hub_token = w->jobs->hub.token;
-    char token[65];
-    job_token(hub_token, job->nonce, token);
+    struct buf lines = BUF_INIT(4096);
+    char message[sizeof job->message], key[65];
+    job_token(w->jobs->hub.token, job->nonce, key);
+    const char *const own[] = {w->jobs->hub.token, key, NULL};
+    const char *const *secrets = w->secrets != NULL ? w->secrets : own;
+    snprintf(message, sizeof message, "%s", job->message);
+    hub_error_redact(message, secrets);
     error_set(&w->error, SBX_ERROR_AGENT, "%s: job %s ended before its agent answered: %s%s%s", w->op->name,
-              job->id, job->stage, job->message[0] != '\0' ? ": " : "", job->message);
+              job->id, job->stage, message[0] != '\0' ? ": " : "", message);
     size_t used = strlen(w->error.message), room = sizeof w->error.message - 1;
     static const char begin[] = "; its log ends: ";
-    const char *const own[] = {hub_token, token, NULL};
-    struct buf lines = BUF_INIT(4096);
-    if (used + sizeof begin < room)
-        job_log_text(&w->log, &lines, room - used - sizeof begin, own, w->secrets);
+    if (used + sizeof begin < room) job_log_text(&w->log, &lines, room - used - sizeof begin, secrets);
     if (lines.len > 0) snprintf(w->error.message + used, room + 1 - used, "%s%s", begin, lines.data);
-    for (size_t i = 0; w->secrets != NULL && w->secrets[i] != NULL; i++)
-        hub_error_redact(w->error.message, w->secrets[i]);
-    hub_error_redact(w->error.message, hub_token);
-    hub_error_redact(w->error.message, token);
-    explicit_bzero(token, sizeof token);
+    explicit_bzero(key, sizeof key);
     buf_free(&lines);
     give_up(w);
 }

@@ -11,7 +11,8 @@ struct job_wait {
     struct jobs *jobs;
     struct job_machine *machine;
     struct op *op;              /* for its name, deadline and beginning */
-    const char *const *secrets; /* to keep out of what the job's log says; NULL-terminated, may be NULL */
+    const char *const *secrets; /* to keep out of what the job says, the tokens included; NULL-terminated;
+                                   NULL = the tokens */
     /* One of the two, once. */
     void (*ready)(void *ctx, struct endpoint *agent); /* which it takes over, with connections and features */
     void (*failed)(void *ctx, const sbx_error *error); /* with the job ended: machine->job says how */

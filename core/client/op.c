@@ -168,6 +168,7 @@ void op_done(struct op *op, sbx_status status) {
 void op_fail(struct op *op, const sbx_error *error) {
     if (op->ended) return;
     op->out.error = *error;
+    if (op->sandbox != NULL) endpoint_redact(&op->sandbox->endpoint, op->out.error.message);
     end(op, error->code);
 }
 

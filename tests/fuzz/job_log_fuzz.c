@@ -28,7 +28,7 @@ static void run(struct buf *text, const uint8_t *bytes, size_t size, size_t piec
         free(copy);
         at += len;
     }
-    job_log_text(&log, text, SIZE_MAX, secrets, NULL);
+    job_log_text(&log, text, SIZE_MAX, secrets);
     MUST(!text->failed);
     buf_puts(text, "");
     for (size_t i = 0; i < text->len; i++)
