@@ -1,6 +1,5 @@
 """The command on the local Hub: the life of a sandbox in a job, options, lists, errors."""
 # ctest: timeout=300
-import json
 import os
 import pty
 import re
@@ -9,7 +8,6 @@ import subprocess
 import pytest
 from agent import wait_until
 from command import User
-from localhub import Accounts, Hub
 
 
 @pytest.fixture
@@ -243,23 +241,3 @@ def test_no_progress_in_a_pipe_and_events_with_verbose(user, hub):
     for shown in (user("create", "-v").err.decode(), on_terminal(user, "create", "-v")[2].replace("\r\n", "\n")):
         phases = re.findall(r"^hfsandbox: info: sandbox\.progress \(id: [0-9a-f]{24}, phase: (\w+), stage: \w+, ms: \d+\)$", shown, re.M)
         assert phases == ["accepted", "running", "answering"] and "\x1b" not in shown and hub.token not in shown
-
-
-def test_tls_and_a_token_of_somebody_else():
-    with Hub(tls=True) as hub, User(hub=hub) as user:
-        id = user.ok("create").decode().strip()
-        assert user.ok("exec", f"alice/{id}", "--", "echo", "safe") == b"safe\n"
-        other = {"HF_TOKEN": Accounts.MALLORY}
-        assert id in user.fails("exec", id, "--", "true", env=other)
-        assert "403" in user.fails("exec", f"alice/{id}", "--", "true", env=other)
-        assert "certificate" in user.fails("list", env={"CURL_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
-        assert json.loads(user.ok("kill", "--json", id))["ended"] == 1
-        assert not hub.jobs.running()
-
-
-def test_the_end_of_the_program_is_clean():
-    """The client is gone before main returns, and is not taken down by its own thread while the program's exit takes down the TLS library:
-    once in ten runs that was seen as a leak."""
-    with Hub(tls=True) as hub, User(hub=hub) as user:
-        for _ in range(50):
-            user.ok("hardware")
