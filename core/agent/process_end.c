@@ -63,6 +63,9 @@ void process_end_all(int64_t grace_ms, void (*done)(void)) {
     if (all_done != NULL) return;
     all_done = done;
     process_refuse_starts();
+    for (struct process *p = process_first(); p != NULL; p = p->newer) {
+        if (p->state == PROCESS_RUNNING && p->limit == NULL) p->limit = "sandbox";
+    }
     kill_at = loop_now() + grace_ms;
     everything.number = TREE_ALL;
     everything.alone = getpid() == 1;

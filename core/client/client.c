@@ -45,6 +45,7 @@ static void destroy(struct sbx_client *client) {
     free(client->ca_file);
     free(client->hub_options.endpoint);
     free(client->hub_options.hub_namespace);
+    free(client->hub_options.ca_file);
     if (client->hub_options.token != NULL)
         explicit_bzero(client->hub_options.token, strlen(client->hub_options.token));
     free(client->hub_options.token);
@@ -107,14 +108,23 @@ static sbx_status find_provider(struct sbx_client *client, const char *asked, sb
                      asked == NULL ? " (from HFSANDBOX_PROVIDER)" : "");
 }
 
+sbx_status client_find_ca(struct sbx_client *client, sbx_error *err) {
+    if (client->ca_known) return SBX_OK;
+    sbx_status status = ca_find(&client->ca_file, client->hub_options.ca_file, transport_ca_file(), err);
+    client->ca_known = status == SBX_OK;
+    return status;
+}
+
 static sbx_status set_up_hub(struct sbx_client *client, const sbx_client_options *options, sbx_error *err) {
     struct client_hub *hub = &client->hub_options;
     hub->no_telemetry = options->no_telemetry != 0;
     sbx_status status = copy_text(&hub->endpoint, options->hub_endpoint, err);
     if (status == SBX_OK) status = copy_text(&hub->token, options->hub_token, err);
     if (status == SBX_OK) status = copy_text(&hub->hub_namespace, options->hub_namespace, err);
-    if (status == SBX_OK) status = ca_find(&client->ca_file, options->ca_file, transport_ca_file(), err);
-    return status;
+    if (status == SBX_OK) status = copy_text(&hub->ca_file, options->ca_file, err);
+    /* Local sandboxes need no TLS, so what is wrong with it must not matter to them. */
+    bool tls = options->ca_file != NULL || client->provider != &provider_local;
+    return status == SBX_OK && tls ? client_find_ca(client, err) : status;
 }
 
 static sbx_status set_up(struct sbx_client *client, const sbx_client_options *options, sbx_error *err) {

@@ -10,8 +10,8 @@
 #include "client/parting.h"
 #include "hfsandbox/hfsandbox.h"
 
-struct client_hub {                         /* as given */
-    char *endpoint, *token, *hub_namespace; /* NULL = not given */
+struct client_hub {                                   /* as given */
+    char *endpoint, *token, *hub_namespace, *ca_file; /* NULL = not given */
     bool no_telemetry;
 };
 
@@ -24,7 +24,8 @@ struct sbx_client {
     void *provider_data; /* the provider's own; freed by its client_free */
     char *agent_path;    /* as given in the options; NULL = not given */
     char *runtime_dir;
-    char *ca_file; /* for libcurl; NULL = its own */
+    bool ca_known;
+    char *ca_file; /* for libcurl, once it is known; NULL = its own */
     struct client_hub hub_options;
     sbx_log_hook *log;
     void *log_user;
@@ -39,6 +40,9 @@ struct sbx_client {
 /* NULL, or inherited over fork: fills err. Takes no lock. */
 sbx_status client_check(const struct sbx_client *client, const char *function, sbx_error *err);
 bool client_is_ours(const struct sbx_client *client); /* false after fork */
+
+/* Before the first connection with TLS. Idempotent. */
+sbx_status client_find_ca(struct sbx_client *client, sbx_error *err);
 
 void client_hold(struct sbx_client *client);
 void client_release(struct sbx_client *client);        /* without the lock */

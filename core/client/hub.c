@@ -127,6 +127,7 @@ void hub_call_take(struct hub_call *call, void (*done)(void *, const struct hub_
     call->spec.done = done;
     call->spec.ctx = ctx;
     call->spec.deadline = 0;
+    call->spec.secrets = NULL; /* the one before may be gone */
 }
 
 bool hub_call_sent(const struct hub_call *call) {

@@ -297,6 +297,7 @@ static void *thread_main(void *argument) {
             drive_once(io);
         io->driver = NULL;
         offer_role(io);
+        if (atomic_load(&parked)) break; /* with its hold: nothing is freed by it any more */
         if (!io->let_go(io->owner)) {
             pthread_mutex_unlock(&io->lock);
             bool destroyed = io->release(io->owner);
@@ -306,7 +307,10 @@ static void *thread_main(void *argument) {
         io->holds = false;
         pthread_cond_broadcast(&io->let_go_cond);
     }
+    bool stays = !io->stop;
     pthread_mutex_unlock(&io->lock);
+    while (stays)
+        pause();
     return NULL;
 }
 
@@ -340,14 +344,14 @@ bool io_background(struct io *io, int change) {
 
 void io_settle(struct io *io) {
     if (!io->thread_running || pthread_equal(pthread_self(), io->thread)) return;
-    while (io->holds && io->background == 0)
+    while (io->holds && io->background == 0 && !atomic_load(&parked))
         pthread_cond_wait(&io->let_go_cond, &io->lock);
 }
 
 void io_stop(struct io *io) {
     if (!io->thread_running) return;
     io->thread_running = false;
-    if (pthread_equal(pthread_self(), io->thread)) {
+    if (pthread_equal(pthread_self(), io->thread) || atomic_load(&parked)) {
         pthread_detach(io->thread);
         return;
     }

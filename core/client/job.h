@@ -19,6 +19,9 @@ struct json;
 #define JOB_LABEL_NONCE "hf-sandbox-nonce"
 #define JOB_LABEL_KEY   "hf-sandbox-key" /* ours: of the option client_key */
 
+/* The query for those that have not ended. */
+#define JOB_LIVING "stage=RUNNING&stage=SCHEDULING&stage=UPDATING"
+
 enum job_phase { JOB_WAITS, JOB_RUNS, JOB_ENDED };
 
 struct job {
@@ -29,7 +32,7 @@ struct job {
     char message[256];
     char nonce[JOB_NONCE_SIZE]; /* "" = the label is missing */
     bool sandbox, pool;         /* by its labels */
-    char image[200], flavor[64];
+    char image[512], flavor[64];
     int64_t created_ms, started_ms; /* since 1970; 0 = not said */
 };
 

@@ -32,6 +32,8 @@ static void ready(void *ctx, struct endpoint *agent) {
         op_fail_memory(op);
         return;
     }
+    c->machine->hide = c->hide;
+    c->hide = NULL;
     sandbox->timings = c->timings;
     log_event(op->client, SBX_LOG_INFO, "sandbox.created", "id", sandbox->id, "provider", "jobs", NULL);
     if (other && !testing_off("key-token")) {
@@ -176,10 +178,19 @@ static bool oldest(const struct json *list, struct job *out, const struct json *
     return any;
 }
 
+/* What was asked for by name must be what the key's sandbox is. */
+static bool fits(struct creation *c, const struct job *job) {
+    bool image = c->image[0] == '\0' || strcmp(c->image, job->image) == 0;
+    if (image && (!c->flavor_given || strcmp(c->flavor, job->flavor) == 0)) return true;
+    op_failf(c->op, SBX_ERROR_CONFLICT,
+             "%s: the sandbox of client_key '%s', %s, has %s %s: give another key, or none", c->op->name,
+             c->key, job->id, image ? "flavor" : "image", image ? job->flavor : job->image);
+    return false;
+}
+
 static void ask_key(struct creation *c, void (*done)(void *, const struct hub_reply *)) {
     char target[512];
-    snprintf(target, sizeof target,
-             "/api/jobs/%s?stage=RUNNING&stage=SCHEDULING&label=" JOB_LABEL_KEY "%%3D%s",
+    snprintf(target, sizeof target, "/api/jobs/%s?" JOB_LIVING "&label=" JOB_LABEL_KEY "%%3D%s",
              jobs_namespace(c->jobs, c->hub_namespace), c->key);
     creation_ask(c, "jobs/:ns", "looking for the sandbox of the client key", target, done);
 }
@@ -200,7 +211,7 @@ static void checked_key(void *ctx, const struct hub_reply *reply) {
         c->machine = NULL;
         job_end_machine(m, "user");
         job_machine_free(m);
-        creation_adopt(c, &job, item, false);
+        if (fits(c, &job)) creation_adopt(c, &job, item, false);
     } else {
         wait_for_it(c);
     }
@@ -222,7 +233,7 @@ static void found_key(void *ctx, const struct hub_reply *reply) {
     const struct json *item = NULL;
     struct json *list = json_parse(reply->body->data, reply->body->len);
     if (oldest(list, &job, &item)) {
-        creation_adopt(c, &job, item, false);
+        if (fits(c, &job)) creation_adopt(c, &job, item, false);
     } else {
         creation_post(c);
     }

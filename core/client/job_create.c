@@ -7,6 +7,7 @@
 #include "client/hardware.h"
 #include "client/job_creation.h"
 #include "client/job_end.h"
+#include "client/label.h"
 #include "util/clock.h"
 #include "util/testing.h"
 #include "util/text.h"
@@ -72,11 +73,7 @@ void creation_release(struct creation *c, sbx_status status) {
     }
     if (status != SBX_OK && c->machine != NULL) job_machine_free(c->machine);
     hub_call_cancel(c->call);
-    for (size_t i = 0; i < c->hidden; i++) {
-        explicit_bzero(c->hide[i], strlen(c->hide[i]));
-        free(c->hide[i]);
-    }
-    free(c->hide);
+    jobs_free_secrets(c->hide);
     wipe(&c->body[0]);
     wipe(&c->body[1]);
     free(c);
@@ -208,6 +205,10 @@ static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o,
     snprintf(c->hub_namespace, sizeof c->hub_namespace, "%s",
              o->hub_namespace != NULL ? o->hub_namespace : "");
     snprintf(c->flavor, sizeof c->flavor, "%s", o->flavor != NULL ? o->flavor : JOB_FLAVOR);
+    c->flavor_given = o->flavor != NULL;
+    const char *image = o->image != NULL ? o->image : "", *space;
+    bool is_space = label_image_is_space(image, &space);
+    snprintf(c->image, sizeof c->image, "%s%s", is_space ? "hf.co/spaces/" : "", is_space ? space : image);
     snprintf(c->key, sizeof c->key, "%s", o->client_key != NULL ? o->client_key : "");
     c->lifetime_given = o->lifetime_ms > 0;
     c->lifetime_s = ((c->lifetime_given ? o->lifetime_ms : JOB_LIFETIME_MS) + 999) / 1000;

@@ -86,7 +86,10 @@ static void canceled(void *ctx, const struct hub_reply *reply) {
     } else {
         e->timer.fire = cancel;
         int64_t pause = reply->asked_ms > AGAIN_MS ? reply->asked_ms : AGAIN_MS;
-        if (!io_timer_set(&e->jobs->client->io, &e->timer, clock_ms() + pause)) unconfirmed(e);
+        if (!io_timer_set(&e->jobs->client->io, &e->timer,
+                          clock_ms() + hub_jitter(&e->jobs->hub, 2 * AGAIN_MS) +
+                              (pause > AGAIN_MS ? pause : 0)))
+            unconfirmed(e);
     }
 }
 
@@ -117,7 +120,8 @@ static void look_later(struct ending *e) {
         return;
     }
     int64_t ms = e->looks == 0 ? 0 : (int64_t)FIRST_LOOK << (e->looks - 1);
-    if (!io_timer_set(&e->jobs->client->io, &e->timer, clock_ms() + ms)) unconfirmed(e);
+    if (!io_timer_set(&e->jobs->client->io, &e->timer, clock_ms() + hub_jitter(&e->jobs->hub, ms)))
+        unconfirmed(e);
 }
 
 static void looked(void *ctx, const struct hub_reply *reply) {
@@ -143,9 +147,8 @@ static void look(void *ctx) {
     struct ending *e = ctx;
     char target[512];
     e->looks++;
-    snprintf(target, sizeof target,
-             "/api/jobs/%s?stage=RUNNING&stage=SCHEDULING&label=" JOB_LABEL_NONCE "%%3D%s", e->hub_namespace,
-             e->nonce);
+    snprintf(target, sizeof target, "/api/jobs/%s?" JOB_LIVING "&label=" JOB_LABEL_NONCE "%%3D%s",
+             e->hub_namespace, e->nonce);
     e->call = hub_call(&e->jobs->hub,
                        &(struct hub_call_spec){.method = "GET",
                                                .log_route = "jobs/:ns",

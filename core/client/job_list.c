@@ -187,7 +187,7 @@ static void page(void *ctx, const struct hub_reply *reply) {
     bool ok = json_is_array(list), room = true;
     for (const struct json *item = json_first(list); ok && room && item != NULL; item = json_next(item)) {
         struct job job;
-        if (!job_parse(&job, item) || !job.sandbox || job.phase == JOB_ENDED) continue;
+        if (!job_parse(&job, item) || !job.sandbox || job.pool || job.phase == JOB_ENDED) continue;
         bool young = job.created_ms == 0 || now_ms() - job.created_ms < l->min_age_ms;
         if ((l->min_age_ms > 0 && young) || (l->reaps && creation_has(l->jobs, job.nonce))) continue;
         room = add(l, &job);
@@ -267,8 +267,7 @@ static void known(void *ctx, const sbx_error *error) {
 }
 
 static bool write_query(struct buf *query, const sbx_filter *filter, sbx_error *err) {
-    request_query(query, "stage", "RUNNING");
-    request_query(query, "stage", "SCHEDULING");
+    buf_puts(query, "?" JOB_LIVING);
     request_query(query, "label", JOB_LABEL "=1");
     for (size_t i = 0; filter->labels != NULL && filter->labels[i] != NULL; i++) {
         if (label_check(filter->labels[i], err) != SBX_OK) return false;

@@ -6,9 +6,10 @@
 #include "client/log.h"
 #include "util/clock.h"
 
-#define POSTS_MAX 3 /* of one creation, after replies that were lost */
-#define LOOKS     3 /* after each: whether it was made after all */
-#define LOOK_MS   300
+#define POSTS_MAX  3 /* of one creation, after replies that were lost */
+#define LOOKS      3 /* after each: whether it was made after all */
+#define LOOK_MS    400
+#define LOOK_FIRST 50
 
 /* ---- The request */
 
@@ -30,7 +31,8 @@ static void looked(void *ctx, const struct hub_reply *reply) {
         if (c->posts == 1) c->unsure[c->hub_agent] = false; /* it can have made no other */
         creation_adopt(c, &job, found, true);
     } else if (c->looks < LOOKS) {
-        if (!io_timer_set(&c->op->client->io, &c->timer, clock_ms() + ((int64_t)LOOK_MS << c->looks)))
+        if (!io_timer_set(&c->op->client->io, &c->timer,
+                          clock_ms() + hub_jitter(&c->jobs->hub, (int64_t)LOOK_MS << c->looks)))
             op_fail_memory(c->op);
     } else {
         creation_post(c);
@@ -47,15 +49,27 @@ void creation_look_again(void *ctx) {
     creation_ask(c, "jobs/:ns", "looking for the job after a lost reply", target, looked);
 }
 
+static bool has_any(const char *text, const char *const *words, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcasestr(text, words[i]) != NULL) return true;
+    }
+    return false;
+}
+
 static bool refuses_size(const struct hub_reply *reply) {
     if (reply->http_status == 413 || reply->http_status == 431) return true;
     if (reply->http_status != 400 && reply->http_status != 422) return false;
     /* [?] what the Hub says of a secret that is too long is not known. */
-    static const char *const words[] = {"large", "long", "size", "length", "exceed", "bytes"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcasestr(reply->error.message, words[i]) != NULL) return true;
-    }
-    return false;
+    static const char *const what[] = {"secret", "request", "payload", "body", "entity"};
+    static const char *const words[] = {"large", "long", "size", "length", "exceed", "bytes", "big"};
+    return has_any(reply->error.message, what, sizeof what / sizeof *what) &&
+           has_any(reply->error.message, words, sizeof words / sizeof *words);
+}
+
+/* The Hub may have asked for a pause. */
+static void look_after(struct creation *c, int64_t ms, int64_t asked_ms) {
+    if (!io_timer_set(&c->op->client->io, &c->timer, clock_ms() + (asked_ms > ms ? asked_ms : ms)))
+        op_fail_memory(c->op);
 }
 
 static void posted(void *ctx, const struct hub_reply *reply) {
@@ -76,7 +90,7 @@ static void posted(void *ctx, const struct hub_reply *reply) {
                           "%s: creating the job: the Hub's answer describes no job", c->op->name);
             creation_fail(c, &error);
         } else {
-            creation_look_again(c);
+            look_after(c, hub_jitter(&c->jobs->hub, LOOK_FIRST), reply->asked_ms);
         }
     } else if (!c->hub_agent && refuses_size(reply)) {
         log_event(c->op->client, SBX_LOG_WARNING, "sandbox.retried", "id", "", "reason",

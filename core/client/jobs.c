@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "client/fork_lock.h"
+#include "client/hub_error.h"
 #include "client/job_creation.h"
 #include "client/job_end.h"
 #include "client/json.h"
@@ -185,6 +186,14 @@ void jobs_forget(struct jobs *jobs, struct jobs_waiter *waiter) {
 
 /* ---- Machines */
 
+void jobs_free_secrets(char **secrets) {
+    for (size_t i = 0; secrets != NULL && secrets[i] != NULL; i++) {
+        explicit_bzero(secrets[i], strlen(secrets[i]));
+        free(secrets[i]);
+    }
+    free(secrets);
+}
+
 struct job_machine *job_machine_new(struct jobs *jobs, const struct job *job, const char *hub_namespace) {
     struct job_machine *m = calloc(1, sizeof *m);
     if (m == NULL || !text_random_hex(16, m->session)) {
@@ -212,6 +221,7 @@ void job_machine_free(struct job_machine *m) {
     for (size_t i = 0; m->port_urls != NULL && i < m->port_count; i++)
         free(m->port_urls[i]);
     free(m->port_urls);
+    jobs_free_secrets(m->hide);
     free(m->ports);
     free(m->url);
     free(m);
@@ -222,9 +232,12 @@ void job_machine_ended(struct job_machine *m, const struct job *last) {
     m->ended = true;
     if (m->made) telemetry_terminate(m->jobs->client, m->session, clock_ms() - m->made_ms, "user");
     if (m->sandbox == NULL) return;
-    bool said = last != NULL && last->message[0] != '\0';
+    char message[sizeof last->message] = "";
+    const char *const token[] = {m->jobs->hub.token, NULL};
+    if (last != NULL) snprintf(message, sizeof message, "%s", last->message);
+    hub_error_redact(message, m->hide != NULL ? (const char *const *)m->hide : token);
     sandbox_died(m->sandbox, "sandbox %s has ended: its job is %s%s%s", m->job.id,
-                 last != NULL ? last->stage : "gone", said ? ": " : "", said ? last->message : "");
+                 last != NULL ? last->stage : "gone", message[0] != '\0' ? ": " : "", message);
 }
 
 static void doubt_done(void *ctx, const struct hub_reply *reply) {

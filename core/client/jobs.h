@@ -52,6 +52,7 @@ struct job_machine {
     int64_t doubted_ms;
     int64_t made_ms; /* clock_ms */
     char session[33];
+    char **hide; /* secrets that its messages may repeat; ended by NULL, may be NULL; owned */
 };
 
 sbx_status jobs_new(struct sbx_client *client, sbx_error *err); /* provider_data */
@@ -67,6 +68,8 @@ const char *jobs_namespace(const struct jobs *jobs, const char *asked);
 bool jobs_needs_user(const struct jobs *jobs, const char *asked);
 
 struct job_machine *job_machine_new(struct jobs *jobs, const struct job *job, const char *hub_namespace);
+/* Wipes and frees a list of secrets; NULL does nothing. */
+void jobs_free_secrets(char **secrets);
 void job_machine_free(struct job_machine *m); /* it ended, or is not owned, or its end is on its way */
 /* Makes the handle, one reference, to the agent that answers at the endpoint, which is taken over. NULL: no
  * memory. */

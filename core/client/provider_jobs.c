@@ -313,6 +313,9 @@ static void found(void *ctx, const struct hub_reply *reply) {
     if (!known) {
         op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: there is no job %s in namespace %s", k->op->name, k->id,
                  jobs_namespace(k->jobs, k->hub_namespace));
+    } else if (job.sandbox && job.pool) {
+        op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: job %s is a host of a pool, not a sandbox", k->op->name,
+                 k->id);
     } else if (!job.sandbox) {
         op_failf(k->op, SBX_ERROR_NOT_FOUND, "%s: job %s is no sandbox: it has no label " JOB_LABEL,
                  k->op->name, k->id);

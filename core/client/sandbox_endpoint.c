@@ -221,6 +221,12 @@ sbx_status sbx_sandbox_connect_endpoint(sbx_sandbox **out, sbx_client *client, c
     status = make_endpoint(&made, endpoint, token, err);
     if (status != SBX_OK) return status;
     client_lock(client);
+    if (strncmp(endpoint, "https:", 6) == 0) status = client_find_ca(client, err);
+    if (status != SBX_OK) {
+        client_unlock(client);
+        endpoint_free(&made);
+        return status;
+    }
     struct sbx_sandbox *sandbox = sandbox_new(client, NULL, NULL, endpoint, &made);
     if (sandbox != NULL) sandbox->detached = true;
     client_unlock(client);

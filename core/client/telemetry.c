@@ -38,9 +38,7 @@ static void tell(struct sbx_client *client, const char *target, const char *fiel
     if (t == NULL) return;
     t->client = client;
     char agent[512];
-    const char *origin = getenv("HF_HUB_USER_AGENT_ORIGIN");
-    snprintf(agent, sizeof agent, "User-Agent: hfsandbox/" SBX_VERSION "; %s%s%.80s", fields,
-             origin != NULL ? "; origin/" : "", origin != NULL ? origin : "");
+    snprintf(agent, sizeof agent, "User-Agent: hfsandbox/" SBX_VERSION "; %s", fields);
     for (char *c = agent; *c != '\0'; c++) {
         if (*c < ' ' || *c > '~') *c = '?';
     }

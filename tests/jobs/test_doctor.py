@@ -66,7 +66,7 @@ def test_create_takes_image_flavor_and_namespace(user, hub):
     ({"HF_ENDPOINT": "http://127.0.0.1:1"}, "endpoint", ["http://127.0.0.1:1", "HF_ENDPOINT"]),
     ({"HF_ENDPOINT": "huggingface.co"}, "endpoint", ["huggingface.co", "https://"]),
     ({"HF_HUB_OFFLINE": "1"}, "endpoint", ["HF_HUB_OFFLINE"]),
-    ({"CURL_CA_BUNDLE": "/no/such/file"}, "settings tls", ["CURL_CA_BUNDLE", "/no/such/file"]),
+    ({"CURL_CA_BUNDLE": "/no/such/file"}, "tls", ["CURL_CA_BUNDLE", "/no/such/file"]),
     ({"HFSANDBOX_AGENT": "/no/such/agent"}, "agent", ["/no/such/agent", "HFSANDBOX_AGENT"]),
 ])
 def test_a_failed_check_is_named_with_its_remedy(user, env, failed, words):

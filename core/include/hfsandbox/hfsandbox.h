@@ -203,7 +203,8 @@ typedef struct sbx_log_field {
      request                   method, route, outcome (ok, not_sent, lost, silent, stopped), status, ms: DEBUG when ok, else INFO
      sandbox.created           id, provider: INFO
      sandbox.progress          id, phase (accepted, running, answering), stage, ms (since the call began): INFO; provider jobs
-     sandbox.retried           id, reason: WARNING; the job could not start our agent, and another one with the Hub's own takes its place
+     sandbox.retried           id ("" = none was made), reason: WARNING; the job cannot start our agent, or the Hub refuses the request's
+                               size: another one with the Hub's own agent takes its place
      hub.request               method, route, outcome, status, ms: as request, of the Hub's API
      job.cancel_unconfirmed    id: WARNING; a job that was to be canceled may still run
      sandbox.ended             id, provider ("" of one connected to by its address): INFO
@@ -221,24 +222,23 @@ typedef struct sbx_client_options {
     sbx_log_hook *log;      /* NULL = none */
     void *log_user;
     sbx_log_level log_level;
-    /* Of provider "jobs" alone. */
+    /* Of provider "jobs" alone; local ignores them. */
     const char *hub_endpoint;  /* NULL = $HF_ENDPOINT, else "https://huggingface.co" */
     const char *hub_token;     /* NULL = $HF_TOKEN, $HUGGING_FACE_HUB_TOKEN, the file at $HF_TOKEN_PATH or $HF_HOME/token */
     const char *hub_namespace; /* the user or organization that jobs belong to and are charged to; NULL = the token's user */
     const char *ca_file;       /* certificates to trust, in one PEM file; NULL = $CURL_CA_BUNDLE, $SSL_CERT_FILE, the system's own */
     int no_telemetry;          /* 1 = tell the Hub nothing about the use of this library; so do $HF_HUB_DISABLE_TELEMETRY,
-                                  $DISABLE_TELEMETRY, $DO_NOT_TRACK and $HF_HUB_OFFLINE */
+                                  $DISABLE_TELEMETRY, $DO_NOT_TRACK and $HF_HUB_OFFLINE or $TRANSFORMERS_OFFLINE */
 } sbx_client_options;
 #define SBX_CLIENT_OPTIONS_INIT SBX_INIT(sbx_client_options, size)
 
 /* [any] options NULL = defaults. Cheap: no thread, no connection yet. Provider "jobs" without a token is SBX_ERROR_AUTH. */
 SBX_API sbx_status sbx_client_new(sbx_client **out, const sbx_client_options *options, sbx_error *err);
 /* [last] Gives the handle back; what was made with it keeps the client itself alive until it is freed too. Commands that sbx_process_free, a
-   passed deadline or a cancellation is to kill are killed in the background; this waits for those, at most 2 seconds (5 for jobs that are to
-   be canceled). A program that
-   ends by exit or by returning from main does the same for all its clients, whatever it has freed, in 2 seconds altogether. (_exit
-   and a fatal signal do not: attached local sandboxes end with the program all the same, commands in others go on, and jobs end by their
-   idle timer or lifetime.) Jobs of attached sandboxes that still live at the program's end are canceled in the same way, in 5 seconds. */
+   passed deadline or a cancellation is to kill are killed in the background; this waits for those, at most 2 seconds, and for jobs that
+   are to be canceled, at most 5. A program that ends by exit or by returning from main does the same for all its clients, whatever it has
+   freed, and cancels the jobs of attached sandboxes. (_exit and a fatal signal do not: attached local sandboxes end with the program all the
+   same, commands in others go on, and jobs end by their idle timer or lifetime.) */
 SBX_API void sbx_client_free(sbx_client *client);
 
 /* [any] What this client works with, as one JSON object; never a secret. {"version", "provider", "curl" (with its TLS), "ca" (file or
@@ -426,7 +426,8 @@ SBX_API int sbx_result_exit_code(const sbx_result *result); /* -1 when a signal 
 SBX_API int sbx_result_signal(const sbx_result *result);    /* 0 when it exited by itself */
 SBX_API int sbx_result_timed_out(const sbx_result *result);
 SBX_API int64_t sbx_result_duration_ms(const sbx_result *result);
-SBX_API const char *sbx_result_limit(const sbx_result *result); /* the limit that ended it ("memory"); NULL = none */
+SBX_API const char *sbx_result_limit(const sbx_result *result); /* what of the sandbox ended it: "memory", or "sandbox" when the sandbox itself was
+                                                                    ending (killed, idle, its lifetime over); NULL = none */
 SBX_API const void *sbx_result_stdout(const sbx_result *result, size_t *len); /* len may be NULL; never NULL; a NUL follows the bytes */
 SBX_API const void *sbx_result_stderr(const sbx_result *result, size_t *len);
 SBX_API size_t sbx_result_stdout_size(const sbx_result *result);
@@ -466,7 +467,7 @@ typedef struct sbx_event {
     int signal;
     int timed_out;
     int64_t duration_ms;
-    const char *limit;     /* EXIT: the limit that ended it ("memory"), or NULL; borrowed from the process handle */
+    const char *limit;     /* EXIT: as sbx_result_limit; borrowed from the process handle */
     size_t survivors;      /* EXIT: processes of its tree that could not be killed after a timeout; 0 is usual */
 } sbx_event;
 #define SBX_EVENT_INIT SBX_INIT(sbx_event, size)
