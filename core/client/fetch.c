@@ -67,7 +67,8 @@ static bool spread(struct fetch *f) {
     uint64_t part = files_part(f->size);
     for (size_t i = 0; i < FILES_STREAMS && f->next < f->size; i++) {
         struct fetch_range *r = &f->ranges[i];
-        if (r->at < r->end) continue;
+        if (r->busy) continue; /* perhaps only until the end of its answer */
+        r->busy = true;
         r->at = f->next;
         r->end = f->size - f->next < part ? f->size : f->next + part;
         r->fruitless = 0;
@@ -144,6 +145,7 @@ static void range_complete(struct fetch_range *r) {
     uint64_t at = r->at;
     bool short_of = at < r->end;
     r->at = r->end;
+    r->busy = false;
     f->busy--;
     if (!f->one_stream && f->size == 0 && !short_of && r->end == FIRST) {
         f->one_stream = true;
@@ -205,6 +207,7 @@ static void begin(struct fetch *f) {
     for (size_t i = 0; i < FILES_STREAMS; i++)
         f->ranges[i].fetch = f;
     f->ranges[0].end = end;
+    f->ranges[0].busy = true;
     f->next = f->size = 0;
     f->began = false;
     f->etag[0] = '\0';

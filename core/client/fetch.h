@@ -17,6 +17,7 @@ struct fetch_range { /* one stream's part, counted from the fetch's offset */
         end; /* the next byte, the first one that is not wanted; UINT64_MAX = to the end of the file */
     uint64_t at_before; /* when it was last asked for */
     unsigned fruitless;
+    bool busy; /* a request for it is under way */
 };
 
 struct fetch {

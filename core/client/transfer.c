@@ -11,6 +11,7 @@
 #include "util/testing.h"
 
 #define ABANDONED_MS 2000
+#define SLOW_BODY    65536
 
 /* ---- Ends */
 
@@ -111,7 +112,8 @@ static void finish(struct transfer *t, const struct transport_result *result) {
 static void silence_fired(void *ctx) {
     struct transfer *t = ctx;
     int64_t now = clock_ms();
-    if (transport_has_sent(t) && !testing_off("sent-counts")) t->heard_ms = now;
+    bool large = t->spec.body_len > SLOW_BODY; /* a smaller one has left at once */
+    if (large && transport_has_sent(t) && !testing_off("sent-counts")) t->heard_ms = now;
     int64_t limit = (t->paused ? now : t->heard_ms) + t->spec.silence_ms;
     if (limit > now) {
         io_timer_set(&t->transport->client->io, &t->silence,

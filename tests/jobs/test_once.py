@@ -12,7 +12,7 @@ from conftest import Program
 
 KEEP = "box = client.create(timeout_ms=args[0], detached=1, **args[1]); box.run('true'); value = box.id"
 # Three seconds of silence are enough here.
-SCALE = {"SBX_TEST_SCALE": "8"}
+SCALE = {"SBX_TEST_SCALE": "15"}
 
 
 @pytest.fixture(scope="module")
