@@ -39,8 +39,7 @@ static void share_close(CURLSH *share) {
 static struct transport_pool *pool_new(void) {
     struct transport_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL) return NULL;
-    pool->users = 1;
-    pool->share = curl_share_init();
+    *pool = (struct transport_pool){.users = 1, .share = curl_share_init()};
     if (pool->share != NULL &&
         curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
         return pool;
@@ -252,7 +251,8 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     if (failed || !build_headers(t, spec)) return false;
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
     bool fresh = spec->fresh && !testing_off("fresh-connect");
-    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, (long)fresh); /* and not kept: one each would be left */
+    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, (long)(fresh && !testing_off("fresh-closed")));
     set_method(t->easy, spec);
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->reason);
     curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
@@ -261,8 +261,8 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(t->easy, CURLOPT_READDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
     curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
-    t->tls = strncmp(endpoint->url, "https:", 6) == 0;
     const char *ca_file = transport->client->ca_file;
+    t->tls = strncmp(endpoint->url, "https:", 6) == 0;
     return !t->tls || ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK;
 }
 

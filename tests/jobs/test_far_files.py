@@ -115,7 +115,7 @@ def test_losses(hub, cut):
     script(hub, """
 import tempfile
 with tempfile.TemporaryDirectory() as local:
-    for n in range(2):
+    for n in range(1):
         what = data(6 * MIB, n)
         box.write("/tmp/a", what)
         assert box.read("/tmp/a") == what
