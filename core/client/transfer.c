@@ -12,6 +12,9 @@
 
 #define ABANDONED_MS 2000
 #define SLOW_BODY    65536
+#define UNTRUSTED                                                                                            \
+    ". If the address is right, name the certificates to trust by the option ca_file, CURL_CA_BUNDLE or "    \
+    "SSL_CERT_FILE"
 
 /* ---- Ends */
 
@@ -76,8 +79,9 @@ static void explain(const struct transfer *t, const struct transport_result *res
         /* libcurl speaks of the URL, which a local endpoint has for form's sake only. */
         bool local = endpoint_is_local(t->spec.endpoint) && result->system_errno != 0;
         char text[128];
-        error_set(&end->error, result->status, "%s cannot be reached: %s", where,
-                  local ? strerror_r(result->system_errno, text, sizeof text) : result->reason);
+        error_set(&end->error, result->status, "%s cannot be reached: %s%s", where,
+                  local ? strerror_r(result->system_errno, text, sizeof text) : result->reason,
+                  result->untrusted ? UNTRUSTED : "");
     } else {
         end->outcome = TRANSFER_LOST;
         error_set(&end->error, result->status, "the connection to %s was lost: %s", where, result->reason);

@@ -234,10 +234,9 @@ static void set_method(CURL *easy, const struct transfer_spec *spec) {
 bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     struct transport *transport = t->transport;
     t->easy = transport->pooled > 0 ? transport->pool[--transport->pooled] : new_handle();
-    if (t->easy == NULL) return false;
     struct endpoint *endpoint = spec->endpoint;
     if (endpoint->pool == NULL) endpoint->pool = pool_new();
-    if (endpoint->pool == NULL) return false;
+    if (t->easy == NULL || endpoint->pool == NULL) return false;
     t->pool = endpoint->pool;
     t->pool->users++;
     if (curl_easy_setopt(t->easy, CURLOPT_SHARE, t->pool->share) != CURLE_OK) return false;
@@ -360,6 +359,7 @@ struct transfer *transport_finished(struct transport *transport, struct transpor
             (struct transport_result){.ok = code == CURLE_OK,
                                       .connected = code == CURLE_OK || !failure.never,
                                       .status = failure.status,
+                                      .untrusted = code == CURLE_PEER_FAILED_VERIFICATION,
                                       .reason = t->reason[0] != '\0' ? t->reason : curl_easy_strerror(code),
                                       .system_errno = (int)os_errno};
         return t;

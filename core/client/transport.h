@@ -54,6 +54,7 @@ struct transport_result {
     bool ok;
     bool connected;    /* something of the request may have reached the peer */
     sbx_status status; /* when not ok */
+    bool untrusted;    /* the peer's certificate is not accepted */
     const char *reason;
     int system_errno;
 };

@@ -239,11 +239,11 @@ class Hub:
 
     def env(self, token=None, home=None, **more):
         """Variables for a client: only documented ones. home: HF_HOME, a directory of this Hub otherwise."""
-        variables = {"HF_ENDPOINT": self.endpoint, "HF_TOKEN": token or self.token, "HF_HOME": str(home or self.directory / "home"), **more}
+        variables = {"HF_ENDPOINT": self.endpoint, "HF_TOKEN": token or self.token, "HF_HOME": str(home or self.directory / "home")}
         if self.tls:
             bundle = str(self.directory / "etc/ssl/certs/ca-certificates.crt")
             variables |= {"SSL_CERT_FILE": bundle, "CURL_CA_BUNDLE": bundle}
-        return variables
+        return variables | more
 
     def environ(self, **more):
         """env() on top of what a program needs besides; without proxies, which know nothing of this Hub's names."""
