@@ -17,6 +17,7 @@
 
 #define ACTIVE_MAX    16
 #define ATTEMPTS_MAX  6
+#define UNREACHED_MAX 4 /* where nobody answers at all */
 #define FIRST_PAUSE   250
 #define LONGEST_PAUSE 8000
 #define REPLY_MAX     MIB(8)
@@ -106,7 +107,7 @@ static void release(struct hub_call *call) {
     if (call->queued) dequeue(call);
     if (call->transfer != NULL) {
         transfer_cancel(call->transfer);
-        hub->active--;
+        if (!call->spec.urgent) hub->active--;
     }
     io_timer_clear(&hub->client->io, &call->timer);
     buf_free(&call->reply);
@@ -165,10 +166,17 @@ static void too_late(void *ctx) {
     fail(call, &error, 0);
 }
 
+static void take_turn(struct hub_call *call) {
+    if (call->spec.urgent) {
+        send_it(call);
+    } else {
+        enqueue(call);
+        next_turn(call->hub);
+    }
+}
+
 static void send_again(void *ctx) {
-    struct hub_call *call = ctx;
-    enqueue(call);
-    next_turn(call->hub);
+    take_turn(ctx);
 }
 
 /* False: there is no time or no attempt left. */
@@ -190,7 +198,8 @@ static void lost(struct hub_call *call, const struct transfer_end *end) {
     bool seen = end->outcome != TRANSFER_NOT_SENT;
     if (seen) call->sent = true;
     bool hopeless = end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
-    if (!hopeless && (!seen || call->spec.repeatable) && later(call, 0)) return;
+    bool nobody = !seen && call->attempts >= UNREACHED_MAX;
+    if (!hopeless && !nobody && (!seen || call->spec.repeatable) && later(call, 0)) return;
     sbx_error error;
     hub_error_lost(&error, call->spec.name, call->spec.what, &end->error);
     fail(call, &error, 0);
@@ -222,7 +231,7 @@ static void refused(struct hub_call *call, int status) {
 static void on_end(void *ctx, const struct transfer_end *end) {
     struct hub_call *call = ctx;
     call->transfer = NULL;
-    call->hub->active--;
+    if (!call->spec.urgent) call->hub->active--;
     int status = end->head->status;
     bool good = (status >= 200 && status < 300) || (status != 0 && status == call->spec.accepts);
     if (end->outcome == TRANSFER_STOPPED && call->stopped) {
@@ -292,7 +301,7 @@ static void send_it(struct hub_call *call) {
     buf_clear(&call->reply);
     call->transfer = transfer_start(hub->client, &t, &error);
     if (call->transfer != NULL) {
-        hub->active++;
+        if (!call->spec.urgent) hub->active++;
         return;
     }
     call->timer.fire = too_late;
@@ -326,8 +335,6 @@ struct hub_call *hub_call(struct hub *hub, const struct hub_call_spec *spec, sbx
         return NULL;
     }
     if (spec->body != NULL) memcpy(call->body, spec->body, spec->body_len);
-    enqueue(call);
-    /* Not from here: its callbacks may be nobody's yet. */
-    next_turn(hub);
+    take_turn(call); /* its callbacks come later */
     return call;
 }

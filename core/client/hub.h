@@ -47,6 +47,7 @@ struct hub_call_spec {
     const char *target;    /* "/api/…"; copied */
     const void *body;      /* JSON, copied; NULL = none */
     size_t body_len;
+    bool urgent;                /* does not wait for its turn */
     bool repeatable;            /* twice is the same as once */
     int accepts;                /* an error status that is an answer; 0 = none */
     int64_t deadline;           /* no attempt begins after it; the caller ends the call then */

@@ -60,7 +60,9 @@ struct io {
 };
 
 bool io_init(struct io *io, sbx_error *err);
-/* The program ends: the threads of all clients do nothing more. What they use may be gone soon. */
+/* The program ends. hurry: others make way for this thread. park: all but this thread do nothing more in
+   here, because what they use may be gone soon. */
+void io_hurry(void);
 void io_park(void);
 void io_stop(struct io *io);    /* without the lock: ends the thread (which may be the caller) */
 void io_destroy(struct io *io); /* without the lock, after io_stop */

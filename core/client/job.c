@@ -73,6 +73,9 @@ bool job_parse(struct job *out, const struct json *value) {
     const char *mark = json_string(labels, JOB_LABEL), *mode = json_string(labels, JOB_LABEL_MODE);
     const char *nonce = json_string(labels, JOB_LABEL_NONCE);
     if (made_of(nonce, JOB_NONCE_SIZE, "")) take(out->nonce, sizeof out->nonce, nonce);
+    take(out->key, sizeof out->key, json_string(labels, JOB_LABEL_KEY));
+    const char *initiator = json_string(json_get(value, "initiator"), "name");
+    take(out->initiator, sizeof out->initiator, initiator != NULL ? initiator : "");
     out->sandbox = mark != NULL && strcmp(mark, "1") == 0;
     out->pool = mode != NULL && strcmp(mode, "pool") == 0;
     if (image != NULL) {
@@ -86,6 +89,15 @@ bool job_parse(struct job *out, const struct json *value) {
     return true;
 }
 
+bool job_has_label(const struct json *value, const char *label) {
+    const char *equals = strchr(label, '=');
+    char name[LABEL_MAX + 1];
+    if (equals == NULL || (size_t)(equals - label) >= sizeof name) return false;
+    snprintf(name, sizeof name, "%.*s", (int)(equals - label), label);
+    const char *found = json_string(json_get(value, "labels"), name);
+    return found != NULL && strcmp(found, equals + 1) == 0;
+}
+
 /* The host of a URL, and how long it is; 0 = there is something odd in it. */
 static size_t host_of(const char *url, const char **host) {
     size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
@@ -94,7 +106,8 @@ static size_t host_of(const char *url, const char **host) {
         if (*c <= ' ' || *c >= 0x7f) return 0;
     }
     *host = url + scheme;
-    size_t len = strcspn(*host, ":/");
+    size_t len = **host == '[' ? strcspn(*host, "]/") + 1 : strcspn(*host, ":/");
+    if (**host == '[' && (*host)[len - 1] != ']') return 0;
     if ((*host)[len] != ':') return len;
     size_t digits = strspn(*host + len + 1, "0123456789");
     char behind = (*host)[len + 1 + digits];
@@ -106,8 +119,12 @@ static size_t host_of(const char *url, const char **host) {
 static bool domain_ok(const char *rest, size_t len, const char *hub, size_t hub_len) {
     static const char own[] = "huggingface.co", jobs[] = "hf.jobs";
     if (hub_len > 0 && hub[hub_len - 1] == '.') hub_len--;
-    if (hub_len != sizeof own - 1 || strncasecmp(hub, own, hub_len) != 0) return true;
-    return len == sizeof jobs - 1 && strncmp(rest, jobs, len) == 0 && rest[len] != ':';
+    size_t name = sizeof own - 1, domain = sizeof jobs - 1;
+    bool hubs = hub_len >= name && strncasecmp(hub + hub_len - name, own, name) == 0 &&
+                (hub_len == name || hub[hub_len - name - 1] == '.');
+    if (!hubs) return true;
+    return len >= domain && strncmp(rest + len - domain, jobs, domain) == 0 && rest[len] != ':' &&
+           (len == domain || rest[len - domain - 1] == '.');
 }
 
 static bool belongs(const char *url, const char *begin, const char *hub_url) {

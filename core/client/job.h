@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "client/error.h"
+#include "client/label.h"
 
 struct json;
 
@@ -30,14 +31,19 @@ struct job {
     char stage[24];
     enum job_phase phase;
     char message[256];
-    char nonce[JOB_NONCE_SIZE]; /* "" = the label is missing */
-    bool sandbox, pool;         /* by its labels */
+    char nonce[JOB_NONCE_SIZE];    /* "" = the label is missing */
+    char key[LABEL_MAX + 1];       /* of JOB_LABEL_KEY */
+    char initiator[JOB_NAME_SIZE]; /* the name of who made it; "" = not said */
+    bool sandbox, pool;            /* by its labels */
     char image[512], flavor[64];
     int64_t created_ms, started_ms; /* since 1970; 0 = not said */
 };
 
 /* False: this is no job. Ids that could not be parts of a path or of a host name count as none. */
 bool job_parse(struct job *out, const struct json *value);
+
+/* Whether a job has a label "key=value". */
+bool job_has_label(const struct json *value, const char *label);
 
 /* The base URL of one of its ports among its exposeUrls, without a slash at its end, or NULL. It will get the
    Hub token, so only an address is taken that belongs to the job: https (http where the Hub itself is reached

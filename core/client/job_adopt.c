@@ -161,13 +161,14 @@ void creation_adopt(struct creation *c, const struct job *job, const struct json
 /* ---- One key, one sandbox */
 
 /* Of those with our key the oldest one that lives. */
-static bool oldest(const struct json *list, struct job *out, const struct json **value) {
+static bool oldest(const struct creation *c, const struct json *list, struct job *out,
+                   const struct json **value) {
     bool any = false;
     for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
         struct job job;
-        if (!job_parse(&job, item) || job.phase == JOB_ENDED || job.nonce[0] == '\0' || !job.sandbox ||
-            job.pool)
-            continue;
+        bool ours = job_parse(&job, item) && job.phase != JOB_ENDED && job.nonce[0] != '\0' && job.sandbox &&
+                    !job.pool && strcmp(job.key, c->key) == 0 && jobs_made_by_us(c->jobs, &job);
+        if (!ours) continue;
         bool older = !any || job.created_ms < out->created_ms ||
                      (job.created_ms == out->created_ms && strcmp(job.id, out->id) < 0);
         if (!older) continue;
@@ -178,10 +179,10 @@ static bool oldest(const struct json *list, struct job *out, const struct json *
     return any;
 }
 
-/* What was asked for by name must be what the key's sandbox is. */
+/* What is asked for must be what the key's sandbox is. */
 static bool fits(struct creation *c, const struct job *job) {
-    bool image = c->image[0] == '\0' || strcmp(c->image, job->image) == 0;
-    if (image && (!c->flavor_given || strcmp(c->flavor, job->flavor) == 0)) return true;
+    bool image = strcmp(c->image, job->image) == 0;
+    if (image && strcmp(c->flavor, job->flavor) == 0) return true;
     op_failf(c->op, SBX_ERROR_CONFLICT,
              "%s: the sandbox of client_key '%s', %s, has %s %s: give another key, or none", c->op->name,
              c->key, job->id, image ? "flavor" : "image", image ? job->flavor : job->image);
@@ -205,7 +206,7 @@ static void checked_key(void *ctx, const struct hub_reply *reply) {
     struct job job;
     const struct json *item = NULL;
     struct json *list = json_parse(reply->body->data, reply->body->len);
-    if (oldest(list, &job, &item) && strcmp(job.id, c->machine->job.id) != 0) {
+    if (oldest(c, list, &job, &item) && strcmp(job.id, c->machine->job.id) != 0) {
         /* Somebody was faster: theirs is the sandbox of this key, ours goes. */
         struct job_machine *m = c->machine;
         c->machine = NULL;
@@ -232,7 +233,7 @@ static void found_key(void *ctx, const struct hub_reply *reply) {
     struct job job;
     const struct json *item = NULL;
     struct json *list = json_parse(reply->body->data, reply->body->len);
-    if (oldest(list, &job, &item)) {
+    if (oldest(c, list, &job, &item)) {
         if (fits(c, &job)) creation_adopt(c, &job, item, false);
     } else {
         creation_post(c);

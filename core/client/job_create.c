@@ -173,30 +173,38 @@ static void known(void *ctx, const sbx_error *error) {
 
 /* ---- Options */
 
-static bool copy_secrets(struct creation *c, const sbx_sandbox_options *options) {
-    size_t count = 0;
-    while (options->secrets != NULL && options->secrets[count] != NULL)
-        count++;
-    c->hide = calloc(count + 4, sizeof *c->hide); /* room for more of hide */
-    for (size_t i = 0; c->hide != NULL && i < count; i++) {
-        c->hide[i] = strdup(strchr(options->secrets[i], '=') + 1);
-        if (c->hide[i] == NULL) return false;
-        c->hidden = i + 1;
-    }
-    return c->hide != NULL;
-}
-
-static bool hide(struct creation *c, const char *secret) {
-    char *own = strdup(secret);
+static bool hide(struct creation *c, const char *secret, size_t len) {
+    char *own = strndup(secret, len);
     if (own != NULL) c->hide[c->hidden++] = own;
     return own != NULL;
+}
+
+/* A job's log shows secrets of several lines line by line. */
+static bool copy_secrets(struct creation *c, const sbx_sandbox_options *options) {
+    size_t count = 0;
+    for (size_t i = 0; options->secrets != NULL && options->secrets[i] != NULL; i++) {
+        count += 2;
+        for (const char *at = options->secrets[i]; *at != '\0'; at++)
+            count += *at == '\n';
+    }
+    c->hide = calloc(count + 4, sizeof *c->hide); /* room for more of hide */
+    for (size_t i = 0; c->hide != NULL && options->secrets != NULL && options->secrets[i] != NULL; i++) {
+        const char *value = strchr(options->secrets[i], '=') + 1;
+        if (!hide(c, value, strlen(value))) return false;
+        if (strchr(value, '\n') == NULL) continue;
+        for (size_t len; *value != '\0'; value += len + (value[len] != '\0')) {
+            len = strcspn(value, "\r\n");
+            if (len > 0 && !hide(c, value, len)) return false;
+        }
+    }
+    return c->hide != NULL;
 }
 
 /* The key of the sandbox, which is as good as the token there. */
 static bool hide_key(struct creation *c, const char *nonce) {
     char key[65];
     job_token(c->jobs->hub.token, nonce, key);
-    bool ok = hide(c, key);
+    bool ok = hide(c, key, strlen(key));
     explicit_bzero(key, sizeof key);
     return ok;
 }
@@ -205,8 +213,7 @@ static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o,
     snprintf(c->hub_namespace, sizeof c->hub_namespace, "%s",
              o->hub_namespace != NULL ? o->hub_namespace : "");
     snprintf(c->flavor, sizeof c->flavor, "%s", o->flavor != NULL ? o->flavor : JOB_FLAVOR);
-    c->flavor_given = o->flavor != NULL;
-    const char *image = o->image != NULL ? o->image : "", *space;
+    const char *image = o->image != NULL ? o->image : JOB_IMAGE, *space;
     bool is_space = label_image_is_space(image, &space);
     snprintf(c->image, sizeof c->image, "%s%s", is_space ? "hf.co/spaces/" : "", is_space ? space : image);
     snprintf(c->key, sizeof c->key, "%s", o->client_key != NULL ? o->client_key : "");
@@ -217,7 +224,8 @@ static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o,
     c->max_cost = o->max_cost_micro_usd;
     c->port_count = o->port_count;
     if (o->port_count > 0) memcpy(c->ports, o->ports, o->port_count * sizeof *c->ports);
-    if (!copy_secrets(c, o) || !hide(c, c->jobs->hub.token)) return error_memory(err);
+    if (!copy_secrets(c, o) || !hide(c, c->jobs->hub.token, strlen(c->jobs->hub.token)))
+        return error_memory(err);
     for (int i = job_request_carries_agent() ? 0 : 1; i < 2; i++) {
         if (!text_random_hex(16, c->nonce[i]))
             return error_set(err, SBX_ERROR_SYSTEM, "the kernel gives no random bytes");
@@ -257,7 +265,8 @@ void job_create(struct op *op, const sbx_sandbox_options *options) {
     op->doing = doing;
     if (take_options(c, options, &error) != SBX_OK) {
         op_fail(op, &error);
-    } else if (!jobs_needs_user(c->jobs, c->hub_namespace) || jobs_know(c->jobs, &c->who)) {
+    } else if ((c->key[0] == '\0' && !jobs_needs_user(c->jobs, c->hub_namespace)) ||
+               jobs_know(c->jobs, &c->who)) {
         known(c, NULL);
     }
 }

@@ -20,8 +20,7 @@ struct creation {
     /* Of the options. */
     char hub_namespace[JOB_NAME_SIZE];
     char flavor[64], key[65];
-    bool flavor_given;
-    char image[512];    /* "" = not given */
+    char image[512];
     struct buf body[2]; /* with our agent; with the Hub's */
     int64_t lifetime_s;
     bool lifetime_given, detached, forward;

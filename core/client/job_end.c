@@ -13,7 +13,8 @@
 #define CALL_MS    60000  /* one question goes on */
 #define LIMIT_MS   600000 /* and everything: the job's idle timer ends what this could not */
 #define AGAIN_MS   5000   /* after a cancel that failed */
-#define LOOKS      7 /* after 0, 0.25, 0.75, 1.75, ... seconds: a request may be on its way for a while */
+#define LOOKS      9 /* after 0, 0.25, 0.75, 1.75, ... seconds: a request may be on its way for a while */
+#define PATIENT    4 /* of them nobody's end waits for the later ones */
 #define FIRST_LOOK 250
 
 struct ending {
@@ -21,10 +22,11 @@ struct ending {
     char hub_namespace[JOB_NAME_SIZE];
     char id[JOB_ID_SIZE]; /* "" = to be found by the nonce */
     char nonce[JOB_NONCE_SIZE];
-    char used[JOB_ID_SIZE]; /* the job with that nonce that stays */
-    struct hub_call *call;
+    char used[JOB_ID_SIZE];         /* the job with that nonce that stays */
+    struct hub_call *call, *making; /* making: the creation itself, whose answer may still come */
     struct io_timer timer, limit;
     unsigned looks;
+    bool alone; /* no end of the client or the program waits for it */
 };
 
 static void look(void *ctx);
@@ -55,11 +57,14 @@ static struct ending *begin(struct jobs *jobs, const char *hub_namespace, const 
 
 static void end(struct ending *e) {
     struct sbx_client *client = e->jobs->client;
+    bool alone = e->alone;
     hub_call_cancel(e->call);
+    hub_call_cancel(e->making);
     io_timer_clear(&client->io, &e->timer);
     io_timer_clear(&client->io, &e->limit);
     free(e);
-    parting_end(client, PARTING_JOB);
+    if (!alone) parting_let_be(client, PARTING_JOB);
+    parting_over(client);
     client_release_locked(client);
 }
 
@@ -74,22 +79,61 @@ static void time_up(void *ctx) {
 
 static void cancel(void *ctx);
 
+static void cancel_again(struct ending *e, int64_t asked_ms) {
+    int64_t pause = hub_jitter(&e->jobs->hub, 2 * AGAIN_MS);
+    e->timer.fire = cancel;
+    if (!io_timer_set(&e->jobs->client->io, &e->timer, clock_ms() + (asked_ms > pause ? asked_ms : pause)))
+        unconfirmed(e);
+}
+
+static void checked(void *ctx, const struct hub_reply *reply) {
+    struct ending *e = ctx;
+    e->call = NULL;
+    struct job job = {.phase = JOB_WAITS};
+    struct json *value = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
+    bool ended = reply->http_status == 404 || (job_parse(&job, value) && job.phase == JOB_ENDED);
+    json_free(value);
+    if (ended) {
+        end(e);
+    } else {
+        cancel_again(e, reply->asked_ms);
+    }
+}
+
+static void canceled(void *ctx, const struct hub_reply *reply);
+
+static void ask(struct ending *e, const char *method, const char *what, const char *target,
+                void (*done)(void *, const struct hub_reply *)) {
+    e->call = hub_call(&e->jobs->hub,
+                       &(struct hub_call_spec){.method = method,
+                                               .log_route = done == canceled ? "jobs/:ns/:id/cancel" : "jobs",
+                                               .what = what,
+                                               .target = target,
+                                               .repeatable = true,
+                                               .urgent = true,
+                                               .accepts = done == checked ? 404 : 0,
+                                               .deadline = clock_deadline(CALL_MS),
+                                               .done = done,
+                                               .ctx = e},
+                       NULL);
+    if (e->call == NULL) unconfirmed(e);
+}
+
 static void canceled(void *ctx, const struct hub_reply *reply) {
     struct ending *e = ctx;
     e->call = NULL;
     int status = reply->http_status;
-    bool ended = status == 400 || status == 404 || status == 409 || status == 410; /* it had already */
-    if (reply->status == SBX_OK || ended) {
+    if (reply->status == SBX_OK) {
         end(e);
     } else if (status == 401 || status == 403) {
         unconfirmed(e);
+    } else if (status == 400 || status == 404 || status == 409 || status == 410) {
+        /* It had ended already, or the Hub is not ready for that. */
+        char target[256];
+        snprintf(target, sizeof target, "/api/jobs/%s/%s", e->hub_namespace, e->id);
+        ask(e, "GET", "asking whether the job has ended", target, checked);
     } else {
-        e->timer.fire = cancel;
-        int64_t pause = reply->asked_ms > AGAIN_MS ? reply->asked_ms : AGAIN_MS;
-        if (!io_timer_set(&e->jobs->client->io, &e->timer,
-                          clock_ms() + hub_jitter(&e->jobs->hub, 2 * AGAIN_MS) +
-                              (pause > AGAIN_MS ? pause : 0)))
-            unconfirmed(e);
+        cancel_again(e, reply->asked_ms);
     }
 }
 
@@ -97,27 +141,19 @@ static void cancel(void *ctx) {
     struct ending *e = ctx;
     char target[256];
     snprintf(target, sizeof target, "/api/jobs/%s/%s/cancel", e->hub_namespace, e->id);
-    e->call = hub_call(&e->jobs->hub,
-                       &(struct hub_call_spec){.method = "POST",
-                                               .log_route = "jobs/:ns/:id/cancel",
-                                               .what = "canceling the job",
-                                               .target = target,
-                                               .repeatable = true,
-                                               .accepts = 404,
-                                               .deadline = clock_deadline(CALL_MS),
-                                               .done = canceled,
-                                               .ctx = e},
-                       NULL);
-    if (e->call == NULL) unconfirmed(e);
+    ask(e, "POST", "canceling the job", target, canceled);
 }
 
 /* ---- One whose id is not known */
 
 static void look_later(struct ending *e) {
-    /* Where a job is used, this comes some time after the requests that may have made others. */
-    if (e->looks >= (e->used[0] != '\0' ? 1 : LOOKS)) {
-        end(e);
+    if (e->looks >= LOOKS) {
+        if (e->making == NULL) end(e);
         return;
+    }
+    if (e->looks >= PATIENT && !e->alone) {
+        e->alone = true;
+        parting_let_be(e->jobs->client, PARTING_JOB);
     }
     int64_t ms = e->looks == 0 ? 0 : (int64_t)FIRST_LOOK << (e->looks - 1);
     if (!io_timer_set(&e->jobs->client->io, &e->timer, clock_ms() + hub_jitter(&e->jobs->hub, ms)))
@@ -136,11 +172,13 @@ static void looked(void *ctx, const struct hub_reply *reply) {
         if (e->id[0] == '\0') snprintf(e->id, sizeof e->id, "%s", job.id);
     }
     json_free(list);
-    if (e->id[0] != '\0') {
-        cancel(e);
-    } else {
+    if (e->id[0] == '\0') {
         look_later(e);
+        return;
     }
+    hub_call_cancel(e->making);
+    e->making = NULL;
+    cancel(e);
 }
 
 static void look(void *ctx) {
@@ -149,34 +187,24 @@ static void look(void *ctx) {
     e->looks++;
     snprintf(target, sizeof target, "/api/jobs/%s?" JOB_LIVING "&label=" JOB_LABEL_NONCE "%%3D%s",
              e->hub_namespace, e->nonce);
-    e->call = hub_call(&e->jobs->hub,
-                       &(struct hub_call_spec){.method = "GET",
-                                               .log_route = "jobs/:ns",
-                                               .what = "looking for the job",
-                                               .target = target,
-                                               .repeatable = true,
-                                               .deadline = clock_deadline(CALL_MS),
-                                               .done = looked,
-                                               .ctx = e},
-                       NULL);
-    if (e->call == NULL) unconfirmed(e);
+    ask(e, "GET", "looking for the job", target, looked);
 }
 
 static void created(void *ctx, const struct hub_reply *reply) {
     struct ending *e = ctx;
-    e->call = NULL;
+    e->making = NULL;
     struct job job;
     struct json *value = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
     bool known = job_parse(&job, value);
     json_free(value);
     if (known) {
+        io_timer_clear(&e->jobs->client->io, &e->timer);
+        hub_call_cancel(e->call);
         snprintf(e->id, sizeof e->id, "%s", job.id);
         cancel(e);
-    } else if (reply->status == SBX_OK || reply->unsure) {
-        look_later(e);
-    } else {
+    } else if ((reply->status != SBX_OK && !reply->unsure) || (e->call == NULL && e->looks >= LOOKS)) {
         end(e);
-    }
+    } /* else what it may have made is being looked for */
 }
 
 void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *nonce, const char *used,
@@ -188,12 +216,9 @@ void job_end_creation(struct jobs *jobs, const char *hub_namespace, const char *
     }
     snprintf(e->nonce, sizeof e->nonce, "%s", nonce);
     snprintf(e->used, sizeof e->used, "%s", used);
-    e->call = call;
-    if (call != NULL) {
-        hub_call_take(call, created, e);
-    } else {
-        look_later(e);
-    }
+    e->making = call;
+    if (call != NULL) hub_call_take(call, created, e);
+    look_later(e); /* the answer may never come */
 }
 
 void job_end_id(struct jobs *jobs, const char *hub_namespace, const char *id) {

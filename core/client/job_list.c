@@ -25,7 +25,7 @@ struct listing {
     struct hub_call *call;
     char hub_namespace[JOB_NAME_SIZE];
     int64_t min_age_ms;
-    struct buf query;
+    struct buf query, labels; /* labels: one after the other, each with its NUL */
     sbx_hardware_list *prices;
     sbx_sandbox_list *rows;
     unsigned pages;
@@ -57,6 +57,7 @@ static void listing_ended(struct op *op, sbx_status status) {
         free(c);
     }
     buf_free(&l->query);
+    buf_free(&l->labels);
     sbx_hardware_list_free(l->prices);
     sbx_sandbox_list_free(l->rows);
     free(l);
@@ -188,6 +189,11 @@ static void page(void *ctx, const struct hub_reply *reply) {
     for (const struct json *item = json_first(list); ok && room && item != NULL; item = json_next(item)) {
         struct job job;
         if (!job_parse(&job, item) || !job.sandbox || job.pool || job.phase == JOB_ENDED) continue;
+        /* What is ended must be what was asked for, whatever the Hub has made of the query. */
+        bool fits = true;
+        for (size_t at = 0; at < l->labels.len; at += strlen(l->labels.data + at) + 1)
+            fits = fits && job_has_label(item, l->labels.data + at);
+        if (!fits) continue;
         bool young = job.created_ms == 0 || now_ms() - job.created_ms < l->min_age_ms;
         if ((l->min_age_ms > 0 && young) || (l->reaps && creation_has(l->jobs, job.nonce))) continue;
         room = add(l, &job);
@@ -215,7 +221,6 @@ static void next_page(struct listing *l, const char *target) {
                                        .target = target,
                                        .repeatable = true,
                                        .deadline = l->op->deadline,
-                                       .max_reply = MIB(64),
                                        .done = page,
                                        .ctx = l};
     l->call = hub_call(&l->jobs->hub, &spec, &error);
@@ -266,13 +271,15 @@ static void known(void *ctx, const sbx_error *error) {
     if (l->call == NULL) op_fail(l->op, &failure);
 }
 
-static bool write_query(struct buf *query, const sbx_filter *filter, sbx_error *err) {
+static bool write_query(struct buf *query, struct buf *labels, const sbx_filter *filter, sbx_error *err) {
     buf_puts(query, "?" JOB_LIVING);
     request_query(query, "label", JOB_LABEL "=1");
     for (size_t i = 0; filter->labels != NULL && filter->labels[i] != NULL; i++) {
         if (label_check(filter->labels[i], err) != SBX_OK) return false;
         request_query(query, "label", filter->labels[i]);
+        buf_append(labels, filter->labels[i], strlen(filter->labels[i]) + 1);
     }
+    query->failed = query->failed || labels->failed;
     if (query->failed) error_set(err, SBX_ERROR_TOO_LARGE, "there are too many labels");
     return !query->failed;
 }
@@ -289,6 +296,7 @@ static void begin(struct op *op, const sbx_filter *filter, bool reaps) {
     l->reaps = reaps;
     l->min_age_ms = filter->min_age_ms;
     buf_init(&l->query, KIB(128));
+    buf_init(&l->labels, KIB(256));
     l->rows = sandbox_list_new();
     op->ctx = l;
     op->end = listing_ended;
@@ -300,7 +308,7 @@ static void begin(struct op *op, const sbx_filter *filter, bool reaps) {
     } else if (*asked != '\0' && !job_name_ok(asked)) {
         op_failf(op, SBX_ERROR_INVALID,
                  "%s: hub_namespace is '%.60s': give the name of a user or an organization", op->name, asked);
-    } else if (!write_query(&l->query, filter, &error)) {
+    } else if (!write_query(&l->query, &l->labels, filter, &error)) {
         op_failf(op, error.code, "%s: %s", op->name, error.message);
     } else if (!jobs_needs_user(l->jobs, l->hub_namespace) || jobs_know(l->jobs, &l->who)) {
         known(l, NULL);

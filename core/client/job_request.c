@@ -136,6 +136,10 @@ sbx_status job_request_check(const sbx_sandbox_options *o, const char *function,
         return error_set(err, SBX_ERROR_INVALID,
                          "%s: client_key is '%.80s': letters, digits, - and _, at most 64", function,
                          o->client_key);
+    if (o->idle_timeout_ms > (int64_t)366 * 86400000)
+        return error_set(err, SBX_ERROR_INVALID,
+                         "%s: idle_timeout_ms is %lld: give up to a year, or SBX_NO_TIMEOUT", function,
+                         (long long)o->idle_timeout_ms);
     if (o->lifetime_ms < 0 || o->lifetime_ms > (int64_t)366 * 86400000)
         return error_set(err, SBX_ERROR_INVALID,
                          "%s: lifetime_ms is %lld: give 0 for 24 hours, or up to a year", function,

@@ -235,6 +235,9 @@ static void answered(void *ctx, const struct transfer_end *end) {
     int status = end->outcome == TRANSFER_OK ? end->head->status : 0;
     w->health = NULL;
     if (status == 200 && is_healthy(w, &features)) {
+        if (w->machine->job.phase != JOB_RUNS)
+            strcpy(w->machine->job.stage, "RUNNING"); /* the Hub's word is late */
+        w->machine->job.phase = JOB_RUNS;
         progress(w, "running", &w->timings->running_ms);
         progress(w, "answering", &w->timings->answered_ms);
         struct endpoint agent = w->agent;

@@ -49,6 +49,16 @@ static void at_exit(void) {
     fork_lock_give(&all_lock);
 }
 
+/* Whoever was at work in a client has left off. */
+static void at_last(void) {
+    if (!fork_lock_take_within(&all_lock, 200)) return;
+    for (struct jobs *jobs = all; jobs != NULL; jobs = jobs->next) {
+        if (client_is_ours(jobs->client) && lock_within(&jobs->client->io.lock, 200))
+            client_unlock(jobs->client);
+    }
+    fork_lock_give(&all_lock);
+}
+
 static void enlist(struct jobs *jobs) {
     fork_lock_take(&all_lock);
     jobs->next = all;
@@ -93,7 +103,7 @@ sbx_status jobs_new(struct sbx_client *client, sbx_error *err) {
         return status;
     }
     client->provider_data = jobs;
-    if (!testing_off("jobs-at-exit")) parting_at_exit(at_exit);
+    if (!testing_off("jobs-at-exit")) parting_at_exit(at_exit, at_last);
     enlist(jobs);
     return SBX_OK;
 }
@@ -182,6 +192,12 @@ void jobs_forget(struct jobs *jobs, struct jobs_waiter *waiter) {
     if (jobs->waiters != NULL) return;
     hub_call_cancel(jobs->who);
     jobs->who = NULL;
+}
+
+bool jobs_made_by_us(const struct jobs *jobs, const struct job *job) {
+    if (testing_off("initiator")) return true;
+    const char *maker = job->initiator[0] != '\0' ? job->initiator : job->owner;
+    return jobs->user[0] != '\0' && strcmp(maker, jobs->user) == 0;
 }
 
 /* ---- Machines */

@@ -67,6 +67,10 @@ const char *jobs_namespace(const struct jobs *jobs, const char *asked);
 /* Whether the user must be known for that. */
 bool jobs_needs_user(const struct jobs *jobs, const char *asked);
 
+/* Whether the token's user, who must be known, has made it: the key of another one's would go to a stranger.
+ */
+bool jobs_made_by_us(const struct jobs *jobs, const struct job *job);
+
 struct job_machine *job_machine_new(struct jobs *jobs, const struct job *job, const char *hub_namespace);
 /* Wipes and frees a list of secrets; NULL does nothing. */
 void jobs_free_secrets(char **secrets);

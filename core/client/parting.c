@@ -19,6 +19,7 @@ static const int64_t LONGEST[PARTING_KINDS] = {2000, 5000, 300};
 /* How many are under way in this process, with its id above: after fork the child has none. */
 static _Atomic uint64_t under_way[PARTING_KINDS];
 static void (*_Atomic hooks[HOOKS_MAX])(void);
+static void (*_Atomic last_hooks[HOOKS_MAX])(void);
 
 static uint64_t own(void) {
     return (uint64_t)(uint32_t)getpid() << 32;
@@ -40,6 +41,7 @@ static bool any(enum parting_kind kind) {
 /* At the program's end the clients' threads still run. */
 static void part_at_exit(void) {
     log_silence();
+    io_hurry();
     for (size_t i = 0; i < HOOKS_MAX; i++) {
         void (*hook)(void) = atomic_load(&hooks[i]);
         if (hook != NULL) hook();
@@ -50,6 +52,10 @@ static void part_at_exit(void) {
             nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
     io_park();
+    for (size_t i = 0; i < HOOKS_MAX; i++) {
+        void (*hook)(void) = atomic_load(&last_hooks[i]);
+        if (hook != NULL) hook();
+    }
 }
 
 static void register_exit(void) {
@@ -61,12 +67,17 @@ static void prepare_exit(void) {
     pthread_once(&once, register_exit);
 }
 
-void parting_at_exit(void (*hook)(void)) {
-    prepare_exit();
+static void add(void (*_Atomic list[HOOKS_MAX])(void), void (*hook)(void)) {
     for (size_t i = 0; i < HOOKS_MAX; i++) {
         void (*none)(void) = NULL;
-        if (atomic_compare_exchange_strong(&hooks[i], &none, hook) || none == hook) return;
+        if (atomic_compare_exchange_strong(&list[i], &none, hook) || none == hook) return;
     }
+}
+
+void parting_at_exit(void (*hook)(void), void (*last)(void)) {
+    prepare_exit();
+    add(hooks, hook);
+    add(last_hooks, last);
 }
 
 bool parting_begin(struct sbx_client *client, enum parting_kind kind) {
@@ -77,11 +88,19 @@ bool parting_begin(struct sbx_client *client, enum parting_kind kind) {
     return true;
 }
 
-void parting_end(struct sbx_client *client, enum parting_kind kind) {
+void parting_let_be(struct sbx_client *client, enum parting_kind kind) {
     count(kind, -1);
     if (--client->parting[kind] == 0 && client->parting_waiter != NULL)
         io_notify(&client->io, client->parting_waiter);
+}
+
+void parting_over(struct sbx_client *client) {
     io_background(&client->io, -1);
+}
+
+void parting_end(struct sbx_client *client, enum parting_kind kind) {
+    parting_let_be(client, kind);
+    parting_over(client);
 }
 
 static void time_up(void *ctx) {

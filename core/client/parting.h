@@ -19,9 +19,15 @@ bool parting_begin(struct sbx_client *client, enum parting_kind kind);
 void parting_end(struct sbx_client *client,
                  enum parting_kind kind); /* may free the client: hold it, or be done */
 
+/* parting_end in two steps: from now on nobody's end waits for it, but somebody still drives; and then its
+ * own end. */
+void parting_let_be(struct sbx_client *client, enum parting_kind kind);
+void parting_over(struct sbx_client *client);
+
 void parting_wait(struct sbx_client *client);
 
-/* Calls hook at the program's normal end, before what is under way is waited for. */
-void parting_at_exit(void (*hook)(void));
+/* Calls hook at the program's normal end, before what is under way is waited for, and last when nothing more
+ * is. */
+void parting_at_exit(void (*hook)(void), void (*last)(void));
 
 #endif

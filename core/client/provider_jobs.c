@@ -103,6 +103,10 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
         error_set(&error, SBX_ERROR_PROTOCOL, "%s: the Hub's answer describes no job %s", op->name, f->id);
     } else if (bad != NULL) {
         error_set(&error, SBX_ERROR_INVALID, "%s: job %s %s", op->name, f->id, bad);
+    } else if (!jobs_made_by_us(f->jobs, &job)) {
+        error_set(&error, SBX_ERROR_DENIED,
+                  "%s: sandbox %s was made by '%s': only the Hub token that made it opens it", op->name,
+                  f->id, job.initiator[0] != '\0' ? job.initiator : job.owner);
     } else if (job.phase == JOB_ENDED) {
         error_set(&error, SBX_ERROR_NOT_FOUND, "%s: sandbox %s has ended: its job is %s", op->name, f->id,
                   job.stage);
@@ -168,7 +172,7 @@ static void connect_by_id(struct op *op, const char *id) {
     sbx_error error;
     if (job_split_id(id, f->hub_namespace, f->id, &error) != SBX_OK) {
         op_fail(op, &error);
-    } else if (!jobs_needs_user(f->jobs, f->hub_namespace) || jobs_know(f->jobs, &f->who)) {
+    } else if (jobs_know(f->jobs, &f->who)) {
         inspect(f);
     }
 }

@@ -9,23 +9,34 @@
 #include "client/parting.h"
 #include "client/settings.h"
 #include "client/transfer.h"
+#include "util/clock.h"
 
 #define SILENCE_MS 3000
+#define LIMIT_MS   10000
 #define UNDER_WAY  32 /* more are left out */
 
 struct telling {
     struct sbx_client *client; /* held by io_background */
     struct endpoint endpoint;  /* the Hub's, without the token */
+    struct transfer *transfer;
+    struct io_timer timer;
 };
 
 static void told(void *ctx, const struct transfer_end *end) {
     struct telling *t = ctx;
     struct sbx_client *client = t->client;
     (void)end;
+    io_timer_clear(&client->io, &t->timer);
     endpoint_free(&t->endpoint);
     free(t);
     parting_end(client, PARTING_NEWS);
     client_release_locked(client);
+}
+
+static void too_slow(void *ctx) {
+    struct telling *t = ctx;
+    transfer_cancel(t->transfer);
+    told(t, NULL);
 }
 
 bool telemetry_wanted(const struct sbx_client *client) {
@@ -59,7 +70,10 @@ static void tell(struct sbx_client *client, const char *target, const char *fiel
                                        .silence_ms = SILENCE_MS,
                                        .on_end = told,
                                        .ctx = t};
-    if (transfer_start(client, &spec, NULL) == NULL) told(t, NULL);
+    t->timer = (struct io_timer){.fire = too_slow, .ctx = t};
+    if (!io_timer_set(&client->io, &t->timer, clock_ms() + LIMIT_MS) ||
+        (t->transfer = transfer_start(client, &spec, NULL)) == NULL)
+        told(t, NULL);
 }
 
 void telemetry_create(struct sbx_client *client, const char *session, const char *flavor, int64_t lifetime_s,
