@@ -197,7 +197,8 @@ static bool later(struct hub_call *call, int64_t asked_ms) {
 static void lost(struct hub_call *call, const struct transfer_end *end) {
     bool seen = end->outcome != TRANSFER_NOT_SENT;
     if (seen) call->sent = true;
-    bool hopeless = end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
+    bool hopeless =
+        end->untrusted || end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
     bool nobody = !seen && call->attempts >= UNREACHED_MAX;
     if (!hopeless && !nobody && (!seen || call->spec.repeatable) && later(call, 0)) return;
     sbx_error error;

@@ -142,7 +142,8 @@ static bool is_ending(const struct request *r, const struct transfer_end *end) {
 
 static void after_loss(struct request *r, const struct transfer_end *end) {
     bool seen = end->outcome != TRANSFER_NOT_SENT;
-    bool hopeless = end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
+    bool hopeless =
+        end->untrusted || end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
     bool repeat = !hopeless && (seen ? safe_to_repeat(r) : !r->streamed);
     if (r->lost_ms == 0) r->lost_ms = clock_ms();
     if (clock_ms() - r->lost_ms >= request_silence_ms()) repeat = false;

@@ -87,6 +87,7 @@ static void explain(const struct transfer *t, const struct transport_result *res
         error_set(&end->error, result->status, "the connection to %s was lost: %s", where, result->reason);
     }
     end->error.system_errno = result->system_errno;
+    end->untrusted = result->untrusted && end->outcome == TRANSFER_NOT_SENT;
 }
 
 static void log_end(const struct transfer *t, enum transfer_outcome outcome) {

@@ -42,6 +42,7 @@ struct transfer_end {
     enum transfer_outcome outcome;
     const struct transfer_head *head; /* status 0: no head came */
     sbx_error error;                  /* of every outcome but OK */
+    bool untrusted;                   /* NOT_SENT, and another attempt will be no better */
 };
 
 #define TRANSFER_READ_FAILED ((size_t)-1)
