@@ -1,5 +1,6 @@
 #include "client/endpoint.h"
 
+#include <arpa/inet.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,12 +104,23 @@ const char *endpoint_where(const struct endpoint *endpoint) {
     return "the sandbox's agent";
 }
 
+bool endpoint_loopback(const char *host, size_t len) {
+    char text[INET6_ADDRSTRLEN];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (len >= sizeof text) return false;
+    memcpy(text, host, len);
+    text[len] = '\0';
+    if (strcasecmp(text, "localhost") == 0) return true;
+    if (inet_pton(AF_INET, text, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
 bool endpoint_is_local(const struct endpoint *endpoint) {
     if (endpoint->kind != ENDPOINT_URL) return true;
     const char *host = strstr(endpoint->url, "://");
     if (host == NULL) return false;
     host += 3;
-    size_t len = strcspn(host, ":/");
-    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
-           (len == 9 && strncasecmp(host, "localhost", 9) == 0);
+    if (*host == '[') return endpoint_loopback(host + 1, strcspn(host + 1, "]"));
+    return endpoint_loopback(host, strcspn(host, ":/?#"));
 }

@@ -3,6 +3,7 @@
 #define CLIENT_ENDPOINT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "client/error.h"
 
@@ -49,6 +50,9 @@ void endpoint_free(struct endpoint *endpoint); /* wipes the tokens; does not clo
 /* Blots out its tokens in what the peer has said. */
 void endpoint_redact(const struct endpoint *endpoint, char *text);
 const char *endpoint_where(const struct endpoint *endpoint); /* for messages */
-bool endpoint_is_local(const struct endpoint *endpoint);     /* this machine: no proxy in between */
+/* Whether the host of a URL, without brackets and port, is this machine by itself: no name leads anywhere
+ * else. */
+bool endpoint_loopback(const char *host, size_t len);
+bool endpoint_is_local(const struct endpoint *endpoint); /* this machine: no proxy in between */
 
 #endif

@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "client/endpoint.h"
 #include "client/error.h"
 #include "util/buf.h"
 #include "util/text.h"
@@ -70,18 +71,6 @@ static bool split_authority(struct address *a, const char *authority, size_t len
            (authority[a->host_len] == ':' && port_ok(authority + a->host_len + 1, len - a->host_len - 1));
 }
 
-static bool is_loopback(const struct address *a) {
-    char host[INET6_ADDRSTRLEN];
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (a->host_len >= sizeof host) return false;
-    memcpy(host, a->host, a->host_len);
-    host[a->host_len] = '\0';
-    if (strcasecmp(host, "localhost") == 0) return true;
-    if (inet_pton(AF_INET, host, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
 static sbx_status refuse(const char *from, const char *text, const char *why, sbx_error *err) {
     return error_set(err, SBX_ERROR_INVALID, "%s is '%.200s': %s", from, text, why);
 }
@@ -106,7 +95,7 @@ static sbx_status check_endpoint(struct address *a, const char *text, sbx_error 
     if (!split_authority(a, authority, strcspn(authority, "/")))
         return refuse(a->from, text, "https:// must be followed by a host and at most a port, as in " HUB,
                       err);
-    if (!a->tls && !is_loopback(a) && !settings_true("HFSANDBOX_ALLOW_HTTP"))
+    if (!a->tls && !endpoint_loopback(a->host, a->host_len) && !settings_true("HFSANDBOX_ALLOW_HTTP"))
         return refuse(a->from, text,
                       "the token would cross the network in clear text; use https://, or set "
                       "HFSANDBOX_ALLOW_HTTP=1 where that network is trusted",

@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include "client/endpoint.h"
 #include "client/settings.h"
 
 static void set(const char *name, const char *value) {
@@ -236,4 +237,28 @@ static void expansion(void) {
     free(many);
 }
 
-CHECK_MAIN(truth, endpoint_order, endpoint_forms, clear_text, switches, homes, expansion)
+static bool local(const char *url) {
+    struct endpoint endpoint;
+    sbx_error err;
+    CHECK_EQ(endpoint_make(&endpoint, ENDPOINT_URL, url, NULL, -1, NULL, 0, &err), SBX_OK);
+    bool is = endpoint_is_local(&endpoint);
+    endpoint_free(&endpoint);
+    return is;
+}
+
+/* What gets no proxy. */
+static void this_machine(void) {
+    static const char *const near[] = {"http://127.0.0.1",     "http://127.0.0.1:80/p", "http://127.255.0.9/",
+                                       "http://localhost:1/p", "https://LocalHost",     "http://[::1]",
+                                       "http://[::1]:80/p"};
+    static const char *const far[] = {
+        "http://127.example.com",   "http://127.0.0.1.example", "http://127.0.0.1@hub.example",
+        "http://localhost.example", "http://localhosts",        "http://128.0.0.1",
+        "http://[2001:db8::1]:80",  "http://[::1.example",      "https://huggingface.co/127.0.0.1"};
+    for (size_t i = 0; i < sizeof near / sizeof *near; i++)
+        CHECK(local(near[i]));
+    for (size_t i = 0; i < sizeof far / sizeof *far; i++)
+        CHECK(!local(far[i]));
+}
+
+CHECK_MAIN(truth, endpoint_order, endpoint_forms, clear_text, this_machine, switches, homes, expansion)
