@@ -4,11 +4,13 @@
 
 #include "client/job_creation.h"
 #include "client/job_end.h"
+#include "client/job_start.h"
 #include "client/json.h"
 #include "client/log.h"
 #include "client/telemetry.h"
 #include "util/clock.h"
 #include "util/testing.h"
+#include "util/text.h"
 #include "wire/names.h"
 
 #define REPLACED_MAX 3
@@ -66,12 +68,13 @@ static void start_again(struct creation *c) {
 
 /* Of what job_start.sh says, and the Hub of its exit codes: another agent may do better. */
 static bool cannot_start(const char *text) {
-    static const char *const words[] = {"hfsandbox: the image has no", "hfsandbox: the agent is for",
-                                        "exit code: 81", "exit code: 84"};
+    static const char *const words[] = {"hfsandbox: the image has no", "hfsandbox: the agent is for"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strstr(text, words[i]) != NULL) return true;
     }
-    return false;
+    const char *code = text_after(text, "exit code: ");
+    uint64_t number = code != NULL ? text_number(code) : 0;
+    return number == JOB_START_NO_TOOL || number == JOB_START_OTHER_MACHINE;
 }
 
 static void not_ready(void *ctx, const sbx_error *error) {
