@@ -11,6 +11,7 @@
 #include "client/op.h"
 #include "client/provider.h"
 #include "util/clock.h"
+#include "util/text.h"
 
 #define ROWS_MAX 1000
 
@@ -19,9 +20,9 @@ struct sbx_hardware_list {
     sbx_hardware *rows; /* their texts are owned */
 };
 
-static bool copy(const char **out, const char *text) {
-    *out = strdup(text != NULL ? text : "");
-    return *out != NULL;
+static bool take(const char **out, const struct json *value, const char *name) {
+    const char *text = json_string(value, name);
+    return text_copy(out, text != NULL ? text : "");
 }
 
 /* {"type": "gpu", "model": "T4", "quantity": "1", "vram": "16 GB"}; numbers may be numbers or texts. */
@@ -33,7 +34,7 @@ static bool accelerator(const char **out, const struct json *value) {
     snprintf(number, sizeof number, "%lld", (long long)json_int(value, "quantity", 1));
     snprintf(text, sizeof text, "%.10s x %.60s%s%.40s", count != NULL ? count : number,
              model != NULL ? model : "?", vram != NULL ? ", " : "", vram != NULL ? vram : "");
-    return copy(out, text);
+    return text_copy(out, text);
 }
 
 static int64_t per_minute(const struct json *item) {
@@ -54,13 +55,12 @@ sbx_hardware_list *hardware_parse(const char *text, size_t len) {
     bool ok = list != NULL && list->rows != NULL;
     for (const struct json *item = ok ? json_first(value) : NULL; ok && item != NULL;
          item = json_next(item)) {
-        const char *name = json_string(item, "name");
-        if (name == NULL) continue;
+        if (json_string(item, "name") == NULL) continue;
         sbx_hardware *row = &list->rows[list->count++];
         row->micro_usd_per_minute = per_minute(item);
-        ok = copy(&row->flavor, name) && copy(&row->title, json_string(item, "prettyName")) &&
-             copy(&row->cpu, json_string(item, "cpu")) && copy(&row->memory, json_string(item, "ram")) &&
-             copy(&row->disk, json_string(item, "ephemeralStorage")) &&
+        ok = take(&row->flavor, item, "name") && take(&row->title, item, "prettyName") &&
+             take(&row->cpu, item, "cpu") && take(&row->memory, item, "ram") &&
+             take(&row->disk, item, "ephemeralStorage") &&
              accelerator(&row->accelerator, json_get(item, "accelerator"));
     }
     json_free(value);

@@ -1,10 +1,10 @@
 #include <stdlib.h>
-#include <string.h>
 
 #include "client/client.h"
 #include "client/op.h"
 #include "client/provider.h"
 #include "client/sandbox.h"
+#include "util/text.h"
 
 struct sbx_sandbox_list {
     size_t count, room;
@@ -13,12 +13,6 @@ struct sbx_sandbox_list {
 
 sbx_sandbox_list *sandbox_list_new(void) {
     return calloc(1, sizeof(sbx_sandbox_list));
-}
-
-static bool copy(const char **out, const char *text) {
-    if (text == NULL) return true;
-    *out = strdup(text);
-    return *out != NULL;
 }
 
 bool sandbox_list_add(sbx_sandbox_list *list, const sbx_sandbox_info_row *row) {
@@ -32,10 +26,10 @@ bool sandbox_list_add(sbx_sandbox_list *list, const sbx_sandbox_info_row *row) {
     sbx_sandbox_info_row *own = &list->rows[list->count++], given = *row;
     *own = given;
     own->id = own->provider = own->hub_namespace = own->stage = own->image = own->flavor = NULL;
-    return copy(&own->id, given.id != NULL ? given.id : "") &&
-           copy(&own->provider, given.provider != NULL ? given.provider : "") &&
-           copy(&own->hub_namespace, given.hub_namespace) && copy(&own->stage, given.stage) &&
-           copy(&own->image, given.image) && copy(&own->flavor, given.flavor);
+    return text_copy(&own->id, given.id != NULL ? given.id : "") &&
+           text_copy(&own->provider, given.provider != NULL ? given.provider : "") &&
+           text_copy(&own->hub_namespace, given.hub_namespace) && text_copy(&own->stage, given.stage) &&
+           text_copy(&own->image, given.image) && text_copy(&own->flavor, given.flavor);
 }
 
 size_t sbx_sandbox_list_count(const sbx_sandbox_list *list) {

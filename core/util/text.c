@@ -265,3 +265,8 @@ bool text_equal_secret(const char *a, size_t a_len, const char *b, size_t b_len)
         differs |= (unsigned char)(a[i] ^ (b_len > 0 ? b[i % b_len] : 0));
     return differs == 0;
 }
+
+bool text_copy(const char **out, const char *text) {
+    *out = text != NULL ? strdup(text) : NULL;
+    return *out != NULL || text == NULL;
+}

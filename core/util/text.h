@@ -53,4 +53,7 @@ size_t text_utf8_tail(const char *data, size_t len);
 /* Equal in length and bytes, in a time that depends on the lengths alone. */
 bool text_equal_secret(const char *a, size_t a_len, const char *b, size_t b_len);
 
+/* A copy into *out, for free(); NULL for NULL. False: no memory. */
+bool text_copy(const char **out, const char *text);
+
 #endif
