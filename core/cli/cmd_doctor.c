@@ -12,6 +12,7 @@
 #include "print.h"
 #include "report.h"
 #include "signals.h"
+#include "values.h"
 
 #define DOCTOR_FAILED 1 /* the exit code when a check failed */
 #define CALL_MS       30000
@@ -103,8 +104,7 @@ static void check_telemetry(struct report *report, bool on) {
                                         "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"};
     const char *by = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names && !by; i++) {
-        const char *value = getenv(names[i]);
-        if (value && *value && strcmp(value, "0") != 0) by = names[i];
+        if (values_true(getenv(names[i]))) by = names[i];
     }
     if (on) {
         report_check(

@@ -58,6 +58,14 @@ bool values_number(uint64_t *out, const char *text) {
     return true;
 }
 
+bool values_true(const char *text) {
+    static const char *const words[] = {"1", "ON", "YES", "TRUE"};
+    for (size_t i = 0; text && i < sizeof words / sizeof *words; i++) {
+        if (strcasecmp(text, words[i]) == 0) return true;
+    }
+    return false;
+}
+
 static const struct {
     const char *name;
     int number;

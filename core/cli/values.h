@@ -8,6 +8,8 @@
 
 bool values_size(uint64_t *out, const char *text); /* 65536, 512K, 100M, 2G, 1T; powers of 1024 */
 bool values_number(uint64_t *out, const char *text);
+bool values_true(
+    const char *text); /* a switch of the environment: 1, ON, YES or TRUE in any case; NULL = not set */
 int values_signal(const char *text);        /* 9, KILL, SIGKILL; 0 = no such signal */
 const char *values_signal_name(int number); /* "KILL"; NULL = none */
 

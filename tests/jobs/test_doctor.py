@@ -133,3 +133,9 @@ def test_what_is_not_to_be_told(user, hub):
     hub.fault("whoami", status=404, body=f"bad token {hub.token}")
     run = user("doctor", "--provider", "jobs")
     assert run.code == 1 and hub.token.encode() not in run.out
+
+
+def test_telemetry_is_off_by_what_turns_it_off(user):
+    off = {"HF_HUB_DISABLE_TELEMETRY": "no", "DISABLE_TELEMETRY": "0", "DO_NOT_TRACK": "yes"}
+    assert report(user, "--provider", "jobs", env=off)[1]["telemetry"]["text"] == "off, by DO_NOT_TRACK"
+    assert report(user, "--provider", "jobs", env={**off, "DO_NOT_TRACK": "no"})[1]["telemetry"]["text"].startswith("on:")

@@ -52,4 +52,13 @@ static void dollars(void) {
     }
 }
 
-CHECK_MAIN(remote_places, dollars)
+static void switches(void) {
+    static const char *const yes[] = {"1", "on", "Yes", "TRUE"};
+    static const char *const no[] = {NULL, "", "0", "no", "off", "false", "2", "1 "};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        CHECK(values_true(yes[i]));
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        CHECK(!values_true(no[i]));
+}
+
+CHECK_MAIN(remote_places, dollars, switches)
