@@ -57,7 +57,12 @@ static void on_fed(void *ctx, const sbx_error *error) {
     /* A command need not read all its input; how it ended says more. */
     bool ended = error->code == SBX_ERROR_NOT_FOUND || error->code == SBX_ERROR_CONFLICT ||
                  error->code == SBX_ERROR_GONE;
-    if (!ended) op_fail(run->op, error);
+    if (ended) return;
+    sbx_error said;
+    error_set(&said, error->code, "%s: %.400s", run->op->name, error->message);
+    said.http_status = error->http_status;
+    said.system_errno = error->system_errno;
+    op_fail(run->op, &said);
 }
 
 static void on_start(void *ctx, const char *id, int64_t pid) {
