@@ -464,6 +464,15 @@ class Sandbox(Handle):
     def info(self):
         return json.loads(_take_bytes(make("sandbox_info", self.handle, None)))
 
+    def port_url(self, port):
+        return _take_bytes(make("sandbox_port_url", self.handle, port)).decode()
+
+    def port_headers(self, port):
+        """As a dictionary."""
+        text = _take_bytes(make("sandbox_port_headers", self.handle, port)).decode()
+        assert not text or text.endswith("\r\n")
+        return dict(line.split(": ", 1) for line in text.split("\r\n")[:-1])
+
     def kill(self, timeout_ms=0):
         check("sandbox_kill", self.handle, call(timeout_ms))
 
