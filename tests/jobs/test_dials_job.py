@@ -2,12 +2,14 @@
 # ctest: timeout=300
 import json
 import re
+import select
+import socket
 import threading
 
 import pytest
 from agent import wait_until
 from localhub.faults import rate_limit_headers
-from table import SOON, create, hub, served  # noqa: F401
+from table import FAR, SOON, create, hub, served  # noqa: F401
 
 
 @pytest.mark.parametrize("stage", ["ERROR", "CANCELED", "DELETED", "COMPLETED"])
@@ -118,13 +120,33 @@ def test_no_address(hub):
     assert done.name == "PROTOCOL" and done.seconds < SOON and done.jobs[0].id in done.message and "no address" in done.message, done
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/p/{other}--49983.hf.jobs", "https://evil.example/{id}--49983.hf.jobs",
-                                 "http://user@127.0.0.1:9/p/{id}--49983.hf.jobs", "http://10.0.0.1/p/{id}--49983.hf.jobs"])
-def test_a_foreign_address(hub, monkeypatch, url):
-    monkeypatch.setattr(type(hub), "port_url", lambda self, job, port: url.format(id=job.id, other="0" * 24))
-    done = create(hub)
-    assert done.name == "PROTOCOL" and done.jobs[0].id in done.message and "not its own" in done.message, done
-    assert not hub.requests.of("proxy", job=done.jobs[0].id)
+@pytest.fixture
+def elsewhere():
+    """A listener at all addresses of this machine; called, it tells whether anybody has come."""
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        def visited():
+            return bool(select.select([listener], [], [], 0)[0])
+        visited.port = listener.getsockname()[1]
+        yield visited
+
+
+URLS = {"other": "http://127.0.0.1:{port}/p/{other}--49983.hf.jobs", "name": "https://evil.example:{port}/{id}--49983.hf.jobs",
+        "user": "http://user@127.0.0.1:{port}/p/{id}--49983.hf.jobs", "host": "http://127.0.0.2:{port}/p/{id}--49983.hf.jobs",
+        "own": "http://127.0.0.1:{port}/p/{id}--49983.hf.jobs"}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_foreign_address(hub, monkeypatch, elsewhere, url):
+    """Nothing goes there. What stands at the Hub's own address under the job's name is asked: the control."""
+    with open(hub.directory / "hosts", "a") as hosts:
+        hosts.write("127.0.0.1 evil.example\n")
+    monkeypatch.setattr(type(hub), "port_url", lambda self, job, port: URLS[url].format(id=job.id, other="0" * 24, port=elsewhere.port))
+    done = create(hub, 900 if url == "own" else FAR)
+    assert elsewhere() == (url == "own")
+    if url == "own":
+        assert done.name == "TIMEOUT", done
+    else:
+        assert done.name == "PROTOCOL" and done.jobs[0].id in done.message and "not its own" in done.message, done
 
 
 @pytest.mark.parametrize("options,dials", [({"labels": ["a.b=c"]}, {}), ({"labels": ["no-value"]}, {}), ({"labels": ["hf-sandbox=2"]}, {}),

@@ -66,8 +66,8 @@ def test_a_job_that_comes_late(hub, off):
     assert len(running(hub)) == (1 if off is None else 2)
 
 
-GIVEN_UP = {"hang-made": {"hang": True, "acts": True}, "hang": {"hang": True}, "late": {"delay": 0.8}, "after": {"cut": "after"},
-            "500": {"status": 500, "acts": True}, "late-made": {"cut": "before", "late": 1.0}}
+GIVEN_UP = {"hang-made": {"hang": True, "acts": True}, "hang": {"hang": True}, "late": {"delay": 0.8}, "late-400": {"status": 400, "delay": 0.8},
+            "after": {"cut": "after"}, "500": {"status": 500, "acts": True}, "late-made": {"cut": "before", "late": 1.0}}
 
 
 @pytest.mark.parametrize("end", ["deadline", "cancel"])
