@@ -32,9 +32,11 @@ struct sbx_process {
     void *input;           /* its bytes */
     size_t input_len;
     bool input_end;
-    struct op *writing;    /* sbx_process_write */
-    uint64_t input_offset; /* where the next byte stands */
-    bool input_unsure;     /* a write was broken off */
+    sbx_error feed_failure; /* why not all of it has arrived; code SBX_OK = it has, or the command ended */
+    bool feed_told;         /* to one who reads or waits */
+    struct op *writing;     /* sbx_process_write */
+    uint64_t input_offset;  /* where the next byte stands */
+    bool input_unsure;      /* a write was broken off */
 };
 
 /* Lock held, all but the check. */

@@ -96,6 +96,9 @@ sbx_status sbx_process_wait(sbx_event *out, sbx_process *process, const sbx_call
     op_list_add(&process->waiting, op, LINK);
     if (process->exited) {
         finish(op, &process->exit);
+    } else if (process->feed_failure.code != SBX_OK && !process->feed_told) {
+        process->feed_told = true;
+        op_fail(op, &process->feed_failure);
     } else if (process->stream == NULL || (process->sandbox->endpoint.features & ENDPOINT_PROCESS)) {
         ask(op);
     }

@@ -26,7 +26,12 @@ static void start_next(struct sbx_process *process) {
     struct op *first = process->writing;
     while (first->in_process.next != NULL)
         first = first->in_process.next;
-    if (first->requests == NULL) send_it(first);
+    if (first->requests != NULL) return;
+    if (process->feed_failure.code != SBX_OK) {
+        op_fail(first, &process->feed_failure); /* nothing may stand where the lost bytes belong */
+    } else {
+        send_it(first);
+    }
 }
 
 static void write_ended(struct op *op, sbx_status status) {
@@ -80,12 +85,30 @@ static void send_it(struct op *op) {
     buf_free(&target);
 }
 
+/* The command may wait for the rest for ever: whoever waits for the command is told. */
+static void feed_failed(struct sbx_process *process, const sbx_error *error) {
+    sbx_error *failure = &process->feed_failure;
+    error_set(failure, error->code, "sbx_process_start: %.400s", error->message);
+    failure->http_status = error->http_status;
+    failure->system_errno = error->system_errno;
+    process->feed_told = process->reading != NULL || process->waiting != NULL;
+    if (process->failure.code == SBX_OK) process->failure = *failure;
+    process_next_serve(process);
+    while (process->waiting != NULL)
+        op_fail(process->waiting, failure);
+}
+
 static void fed(void *ctx, const sbx_error *error) {
     struct sbx_process *process = ctx;
     process->feeder = NULL;
     if (error != NULL) process->input_unsure = true;
+    bool ended = error == NULL || error->code == SBX_ERROR_NOT_FOUND || error->code == SBX_ERROR_CONFLICT ||
+                 error->code == SBX_ERROR_GONE;
+    process_handle_hold(process);
+    if (!ended) feed_failed(process, error);
     io_background(&process->sandbox->client->io, -1);
     start_next(process);
+    process_handle_release(process);
 }
 
 /* Input that was given with the start and did not fit into it. */

@@ -109,6 +109,32 @@ sbx.wait_until(lambda: not any(row["running"] for row in box.processes()), 20, "
         "stat": ["ERROR_NOT_FOUND", 404] if most == 100000 else ["OK", 0]}, (done, done.value)
 
 
+def test_input_of_a_start_that_is_refused(hub):
+    """Whoever waits for the command is told, once; nothing is written where the lost bytes belong; and the command can be ended."""
+    hub.dial(max_body=1 << 20)
+    done = hub.driver.ask("""
+box = client.create(timeout_ms=60000)
+value = []
+def attempt(call):
+    try:
+        value.append(["OK", str(call())])
+    except sbx.Error as error:
+        value.append([error.name, error.message])
+for wait in (False, True):
+    for late in (False, True):
+        process = box.start("wc -c", input=b"x" * (3 << 20), input_open=1)
+        if late: attempt(lambda: process.input(b"end", end=1))
+        attempt(lambda: process.wait(20000) if wait else process.next(20000))
+        attempt(lambda: process.input(b"end", end=1))
+        process.kill()
+        assert process.wait(20000).signal == 9
+        process.close()
+""")
+    assert done.name == "OK" and len(done.value) == 10, (done, done.value)
+    for name, message in done.value:
+        assert name == "ERROR_TOO_LARGE" and message.startswith("sbx_process_start: feeding"), (name, message)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_token_that_loses_its_access(hub, status):
     """In the middle of its use. 404 may as well be a passing matter: it is asked again, for as long as silence is borne."""
