@@ -108,8 +108,7 @@ int cmd_sandboxes_info(struct session *s, const struct options *o) {
             code = EXITS_FAILED;
         } else {
             if (o->json) {
-                fwrite(text, 1, len, stdout);
-                putchar('\n');
+                print_json_whole(text, len);
             } else {
                 print_value(info, 0);
             }

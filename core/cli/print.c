@@ -200,12 +200,14 @@ void print_table_cell(struct print_table *table, const char *format, ...) {
 }
 
 void print_table_end(struct print_table *table) {
+    size_t *widest = print_allocate(table->columns * sizeof *widest);
     for (size_t i = 0; i < table->count; i++) {
-        size_t column = i % table->columns, width = 0;
-        for (size_t j = column; j < table->count; j += table->columns) {
-            if (table->widths[j] > width) width = table->widths[j];
-        }
-        int padding = (int)(width - table->widths[i]);
+        size_t *width = &widest[i % table->columns];
+        if (table->widths[i] > *width) *width = table->widths[i];
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        size_t column = i % table->columns;
+        int padding = (int)(widest[column] - table->widths[i]);
         bool last = column + 1 == table->columns;
         if (table->aligned[column] == 'r') printf("%*s", padding, "");
         fputs(table->cells[i], stdout);
@@ -216,6 +218,7 @@ void print_table_end(struct print_table *table) {
         free(table->cells[i]);
     free(table->cells);
     free(table->widths);
+    free(widest);
     free(table);
 }
 
@@ -243,6 +246,14 @@ void print_json_name(struct print_json *json, const char *name) {
     json->comma = false;
 }
 
+static void print_escaped(uint32_t code) {
+    if (code >= 0x10000) {
+        printf("\\u%04x\\u%04x", (unsigned)(0xd7c0 + (code >> 10)), (unsigned)(0xdc00 | (code & 0x3ff)));
+    } else {
+        printf("\\u%04x", (unsigned)code);
+    }
+}
+
 void print_json_text(struct print_json *json, const char *text, size_t len) {
     value(json);
     putchar('"');
@@ -254,14 +265,28 @@ void print_json_text(struct print_json *json, const char *text, size_t len) {
             size = 1;
         } else if (code == '"' || code == '\\') {
             printf("\\%c", (int)code);
-        } else if (code < 0x10000 && acts_on_terminals(code)) {
-            printf("\\u%04x", (unsigned)code);
+        } else if (acts_on_terminals(code)) {
+            print_escaped(code);
         } else {
             fwrite(text + at, 1, size, stdout);
         }
         at += size;
     }
     putchar('"');
+}
+
+void print_json_whole(const char *text, size_t len) {
+    for (size_t at = 0, size; at < len; at += size) {
+        uint32_t code = 0xfffd;
+        size = character((const unsigned char *)text + at, len - at, &code);
+        if (!size) size = 1;
+        if (code >= 0x7f) {
+            print_escaped(code);
+        } else if (code >= ' ') {
+            putchar((int)code);
+        }
+    }
+    putchar('\n');
 }
 
 void print_json_number(struct print_json *json, int64_t number) {

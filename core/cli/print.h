@@ -44,6 +44,9 @@ void print_json_begin(struct print_json *json, char bracket);
 void print_json_end(struct print_json *json, char bracket);
 void print_json_name(struct print_json *json, const char *name);
 void print_json_text(struct print_json *json, const char *text, size_t len);
+/* A JSON text that json_read takes, as one line of printable ASCII: what else is in it is in its strings, or
+ * white space. */
+void print_json_whole(const char *text, size_t len);
 void print_json_number(struct print_json *json, int64_t number);
 void print_json_bool(struct print_json *json, bool value);
 void print_json_null(struct print_json *json);
