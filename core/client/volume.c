@@ -69,6 +69,8 @@ static bool take_mount(char *text, struct volume *v, const char *whole, sbx_erro
                       "the directory where it is to be mounted is missing; it is absolute and follows a ':'");
     *last = '\0';
     v->mount = last + 1;
+    if (strchr(v->mount, ':') != NULL)
+        return refuse(err, whole, "the mount's path has a ':' in it; only :ro or :rw may follow it");
     if (v->mount[1] == '\0')
         return refuse(err, whole, "nothing can be mounted at '/'; give a directory below it");
     if (!parts_ok(v->mount + 1))

@@ -53,8 +53,8 @@ static void repositories(void) {
     made("hf://org/name@50%:/data", REPO("model", ",\"revision\":\"50%\",\"readOnly\":true"));
     made("hf://models/buckets/name:/data",
          "{\"type\":\"model\",\"source\":\"buckets/name\",\"mountPath\":\"/data\",\"readOnly\":true}");
-    made("hf://o-r_g.x/N9/a\"b\\c:/d:e/\xc3\xa9",
-         "{\"type\":\"model\",\"source\":\"o-r_g.x/N9\",\"mountPath\":\"/d:e/"
+    made("hf://o-r_g.x/N9/a\"b\\c:/d/\xc3\xa9",
+         "{\"type\":\"model\",\"source\":\"o-r_g.x/N9\",\"mountPath\":\"/d/"
          "\xc3\xa9\",\"readOnly\":true,\"path\":\"a\\\"b\\\\c\"}");
 }
 
@@ -64,8 +64,6 @@ static void buckets(void) {
     made("hf://buckets/org/name/sub/dir:/data:rw",
          REPO("bucket", ",\"readOnly\":false,\"path\":\"sub/dir\""));
     made("hf://buckets/org/name/a:/b:/data", REPO("bucket", ",\"path\":\"a:/b\""));
-    made("hf://buckets/org/name:/data:rx",
-         "{\"type\":\"bucket\",\"source\":\"org/name\",\"mountPath\":\"/data:rx\"}");
     refused("hf://buckets/org/name@main:/data", "buckets have no revisions");
 }
 
@@ -84,6 +82,10 @@ static void hostile(void) {
         {"hf://org/name:/", "mounted at '/'"},
         {"hf://org/name:/:ro", "mounted at '/'"},
         {"hf://org/name:/data/", "mount's path"},
+        {"hf://buckets/org/name:/data:rx", "has a ':'"},
+        {"hf://org/name:/data:ro:ro", "has a ':'"},
+        {"hf://org/name:/d:e/f", "has a ':'"},
+        {"hf://org/name:/:", "has a ':'"},
         {"hf://org/name://data", "mount's path"},
         {"hf://org/name:/a/../b", "mount's path"},
         {"hf://org/name:/..", "mount's path"},
