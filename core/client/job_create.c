@@ -144,6 +144,12 @@ static void priced(void *ctx, const struct hub_reply *reply) {
                  "%s: max_cost_micro_usd cannot be kept: the Hub lists no price for flavor '%s' "
                  "(sbx_hardware_list_all shows them)",
                  c->op->name, c->flavor);
+    } else if (affordable == 0 && !c->lifetime_given) {
+        op_failf(c->op, SBX_ERROR_INVALID,
+                 "%s: max_cost_micro_usd pays for %lld seconds of '%s' at $%lld.%06lld a minute, less than "
+                 "a minute: raise it",
+                 c->op->name, (long long)(c->max_cost * 60 / (uint64_t)price), c->flavor,
+                 (long long)price / 1000000, (long long)price % 1000000);
     } else if (affordable == 0 || (c->lifetime_given && c->lifetime_s > affordable)) {
         op_failf(
             c->op, SBX_ERROR_INVALID,
