@@ -210,7 +210,7 @@ static void check_hub(struct report *report, bool needed, bool verbose) {
 
 int cmd_doctor(struct session *s, const struct options *o) {
     struct report *report = print_allocate(sizeof *report);
-    const char *provider = options_provider(o);
+    const char *provider = options_provider(o->provider);
     bool local = strcmp(provider, "local") == 0, jobs = strcmp(provider, "jobs") == 0;
     int code = EXITS_FAILED;
     /* A wrong name has the library's own error. */

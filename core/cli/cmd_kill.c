@@ -23,7 +23,7 @@ static int kill_sandbox(struct session *s, const char *id, const struct options 
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
     if (session_wait(s, sbx_sandbox_kill_by_id(s->client, id, &call, &err), &call, &done, &err) < 0)
-        return session_not_found(&err);
+        return session_not_found(s, id, &err);
     print_result(o, id, "ended", 1);
     return 0;
 }

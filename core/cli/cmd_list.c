@@ -90,7 +90,7 @@ int cmd_sandboxes_list(struct session *s, const struct options *o) {
     if (session_wait(s, sbx_sandbox_list_all(NULL, s->client, &which, &call, &err), &call, &done, &err) !=
         SBX_OK)
         return session_failed(&err);
-    bool jobs = strcmp(options_provider(o), "jobs") == 0;
+    bool jobs = strcmp(options_provider(o->provider), "jobs") == 0;
     (o->json ? print_json : jobs ? print_jobs : print_local)(done.sandboxes);
     session_release(&done);
     return print_end();

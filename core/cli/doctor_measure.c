@@ -167,7 +167,7 @@ void doctor_measure(struct report *report, const struct options *options) {
     sbx_error err;
     struct session session;
     struct measuring m = {.session = &session, .report = report};
-    if (session_try(&session, options_provider(options), options->verbose, &err) != SBX_OK) {
+    if (session_try(&session, options_provider(options->provider), options->verbose, &err) != SBX_OK) {
         failed(&m, "create", &err);
     } else if (create(&m, options)) {
         if (exec(&m)) transfers(&m);

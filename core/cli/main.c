@@ -257,7 +257,7 @@ static int help_command(const struct command *command) {
     printf("Usage: hfsandbox %s %s\n\n%c%s.\n", command->shape.command, command->synopsis,
            command->summary[0] - 'a' + 'A', command->summary + 1);
     printf("%s%s\nOptions:\n", command->more[0] == ' ' ? "\n" : "", command->more);
-    options_help(command->shape.groups);
+    options_help(command->shape.groups, command->provider);
     unsigned groups = command->shape.groups;
     printf("\n%s", groups & OPTIONS_ATTACHED     ? EXIT_CODES
                    : groups & OPTIONS_BACKGROUND ? SPAWN_CODES

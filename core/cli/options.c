@@ -13,6 +13,7 @@ enum kind {
     TEXT,
     DURATION,
     DURATION_OR_NONE,
+    LIFETIME,
     SIZE,
     NUMBER,
     SIGNAL,
@@ -49,7 +50,7 @@ static const struct option {
     {OPTIONS_BACKGROUND, NULL, 0, "tag", "TEXT", TEXT, FIELD(tag), "a label of yours, shown by ps"},
     {OPTIONS_SANDBOX, NULL, 0, "idle-timeout", "DURATION", DURATION_OR_NONE, FIELD(idle_timeout_ms),
      "end the sandbox when nothing has used it for so long, or none (default 10m; run, local: none)"},
-    {OPTIONS_START, NULL, 0, "start-timeout", "DURATION", DURATION, FIELD(start_timeout_ms),
+    {OPTIONS_START, NULL, 0, "start-timeout", "DURATION", DURATION_OR_NONE, FIELD(start_timeout_ms),
      "give up when it does not answer after this time, and leave nothing new behind (default 2m)"},
     {OPTIONS_SANDBOX, "local", 0, "isolation", "LEVEL", TEXT, FIELD(isolation),
      "full (default), landlock (no namespaces) or none (for code you trust)"},
@@ -80,7 +81,7 @@ static const struct option {
      FIELD(hub_namespace), "the user or organization that owns and pays it (default: the token's user)"},
     {OPTIONS_SANDBOX, "jobs", 0, "forward-hf-token", NULL, FLAG, FIELD(forward_hf_token),
      "commands find your token in HF_TOKEN: they can act as you and enter your other sandboxes"},
-    {OPTIONS_SANDBOX, "jobs", 0, "lifetime", "DURATION", DURATION, FIELD(lifetime_ms),
+    {OPTIONS_SANDBOX, "jobs", 0, "lifetime", "DURATION", LIFETIME, FIELD(lifetime_ms),
      "the Hub ends the job after this time, whatever it does (default 24h)"},
     {OPTIONS_SANDBOX, "jobs", 0, "max-cost", "DOLLARS", DOLLARS, FIELD(max_cost_micro_usd),
      "the most that it may cost in its lifetime (0.5, $2); a default lifetime is shortened to that"},
@@ -146,16 +147,16 @@ static void say_unknown(const struct options_shape *shape, const char *given, si
     }
 }
 
-const char *options_provider(const struct options *options) {
+const char *options_provider(const char *given) {
     const char *usual = getenv("HFSANDBOX_PROVIDER");
-    return options->provider ? options->provider : usual && *usual ? usual : "local";
+    return given ? given : usual && *usual ? usual : "local";
 }
 
 static const char *const PROVIDERS[] = {"local", "jobs"};
 
 /* When all options are known: --provider may come last. */
 static bool check_provider(const struct options *o) {
-    const char *provider = options_provider(o);
+    const char *provider = options_provider(o->provider);
     for (size_t i = 0; i < 2; i++) {
         if (!o->only[i] || strcmp(provider, PROVIDERS[i]) == 0) continue;
         print_error(
@@ -189,10 +190,14 @@ static bool take(struct options *o, const struct option *option, const char *val
             good = sbx_parse_duration(ms, value, NULL) == SBX_OK && *ms > 0;
         }
         break;
+    case LIFETIME:
+        form = "a time like 90, 10m or 2d, at most 366d: every job has an end";
+        good = sbx_parse_duration(&o->lifetime_ms, value, NULL) == SBX_OK && o->lifetime_ms > 0;
+        break;
     case OLDER_THAN:
-        form = "a time like 90, 1.5s, 10m or 2h";
+        form = "a time above 0, like 90, 1.5s, 10m or 2h; --all ends every one";
         o->older_than_given = true;
-        good = sbx_parse_duration(&o->older_than_ms, value, NULL) == SBX_OK;
+        good = sbx_parse_duration(&o->older_than_ms, value, NULL) == SBX_OK && o->older_than_ms > 0;
         break;
     case SIZE:
         form = "a size like 65536, 512M or 2G";
@@ -314,7 +319,7 @@ void options_free(struct options *options) {
     free(options->ports);
 }
 
-static void help_of(unsigned groups, const char *provider) {
+static void help_of(unsigned groups, const char *provider, const char *only) {
     bool begun = provider == NULL;
     for (size_t i = 0; i < COUNT; i++) {
         const struct option *option = &OPTIONS[i];
@@ -327,12 +332,16 @@ static void help_of(unsigned groups, const char *provider) {
         if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
         snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, option->value ? " " : "",
                  option->value ? option->value : "");
-        printf("  %-28s %s\n", left, option->help);
+        if (only && option->field == FIELD(provider)) {
+            printf("  %-28s %s, and no other one (default: %s)\n", left, only, only);
+        } else {
+            printf("  %-28s %s\n", left, option->help);
+        }
     }
 }
 
-void options_help(unsigned groups) {
-    help_of(groups, NULL);
-    help_of(groups, PROVIDERS[0]);
-    help_of(groups, PROVIDERS[1]);
+void options_help(unsigned groups, const char *provider) {
+    help_of(groups, NULL, provider);
+    help_of(groups, PROVIDERS[0], provider);
+    help_of(groups, PROVIDERS[1], provider);
 }

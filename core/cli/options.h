@@ -65,8 +65,9 @@ struct options_shape {
 bool options_parse(struct options *out, const struct options_shape *shape, int argc, char **argv);
 void options_free(struct options *options);
 
-const char *options_provider(const struct options *options); /* the one that is meant, said or not */
+const char *options_provider(const char *given); /* the one that is meant, NULL = not said */
 
-void options_help(unsigned groups); /* the options of these groups, on standard output */
+/* The options of these groups, on standard output; provider: the only one that the command has, or NULL. */
+void options_help(unsigned groups, const char *provider);
 
 #endif

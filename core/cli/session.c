@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "exits.h"
+#include "options.h"
 #include "print.h"
 #include "progress.h"
 #include "signals.h"
@@ -27,7 +28,7 @@ static void tell(void *user, sbx_log_level level, const char *event, const sbx_l
 }
 
 sbx_status session_try(struct session *s, const char *provider, bool verbose, sbx_error *err) {
-    *s = (struct session){.verbose = verbose};
+    *s = (struct session){.verbose = verbose, .provider = provider};
     sbx_client_options options = {SBX_CLIENT_OPTIONS_INIT, .provider = provider, .log = tell, .log_user = s,
                                   .log_level = SBX_LOG_INFO};
     sbx_status status = sbx_client_new(&s->client, &options, err);
@@ -198,11 +199,17 @@ int session_failed(const sbx_error *err) {
     return say(err, "");
 }
 
-int session_not_found(const sbx_error *err) {
-    bool ended = err->code == SBX_ERROR_NOT_FOUND || err->code == SBX_ERROR_AGENT;
-    return say(err,
-               ended ? "; hfsandbox list shows those there are, hfsandbox reap removes what ended ones left"
-                     : "");
+int session_not_found(const struct session *s, const char *id, const sbx_error *err) {
+    const char *hint = "";
+    if (err->code == SBX_ERROR_NOT_FOUND || err->code == SBX_ERROR_AGENT) {
+        hint = strcmp(options_provider(s->provider), "jobs") != 0
+                   ? "; hfsandbox list shows those there are, hfsandbox reap removes what ended ones left"
+               : strchr(id, '/')
+                   ? "; hfsandbox list --namespace shows those there are"
+                   : "; hfsandbox list shows those there are, and NAMESPACE/ID is the id of one "
+                     "of an organization";
+    }
+    return say(err, hint);
 }
 
 sbx_sandbox *session_connect_within(struct session *s, const char *id, int64_t timeout_ms) {
@@ -214,7 +221,7 @@ sbx_sandbox *session_connect_within(struct session *s, const char *id, int64_t t
         session_wait(s, sbx_sandbox_connect(NULL, s->client, id, &call, &err), &call, &done, &err);
     progress_end();
     if (status == SBX_OK) return done.sandbox;
-    session_not_found(&err);
+    session_not_found(s, id, &err);
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 
 struct session {
     sbx_client *client;
+    const char *provider; /* NULL = the default */
     sbx_queue *queue;
     sbx_cancel *cancel;
     bool canceled, verbose;
@@ -43,7 +44,8 @@ void session_text(char *out, size_t size, const sbx_error *err);
 
 /* Says what failed, unless a signal was the cause; gives the exit code. */
 int session_failed(const sbx_error *err);
-int session_not_found(const sbx_error *err); /* the same, of a sandbox by its id */
+int session_not_found(const struct session *s, const char *id,
+                      const sbx_error *err); /* the same, of a sandbox by its id */
 
 /* A handle to sandbox `id`; NULL: said why. timeout_ms 0 = the library's. */
 sbx_sandbox *session_connect(struct session *s, const char *id);

@@ -244,7 +244,7 @@ def test_reap_ends_only_what_it_is_told(user):
     assert user.json("reap") == {"reaped": 0}
     assert user.json("reap", "--older-than", "1h") == {"reaped": 0}
     assert [row["id"] for row in user.json("list")] == [id]
-    assert user.json("reap", "--older-than", "0") == {"reaped": 1}
+    assert user.json("reap", "--older-than", "1ms") == {"reaped": 1}
     assert user.json("list") == []
     user.ok("create")
     assert user.ok("reap", "--all") == b"1 ended or cleaned up\n"

@@ -24,7 +24,9 @@ def test_help_teaches_every_command(user):
         assert text.startswith(f"Usage: hfsandbox {command}") and re.search(rf"^  (\w+=\$\()?hfsandbox {command}", text, re.M) and "--help" in text
         assert max(map(len, text.split("\n"))) <= 130
         assert "[OPTIONS]" in text.split("\n")[0] and "125" in text and ("124" in text) == (command in ("run", "exec", "wait"))
+        assert ("$HFSANDBOX_PROVIDER, else local" in text) == (command != "hardware")
     assert "124" in overview and "125" in overview
+    assert re.search(r"--provider NAME +jobs, and no other one", user.ok("hardware", "--help").decode())
     for variable in ("HFSANDBOX_PROVIDER", "HFSANDBOX_AGENT", "XDG_RUNTIME_DIR", "TMPDIR"):
         assert f"\n  {variable} " in overview
 
@@ -72,6 +74,9 @@ def test_version(user):
     *((["create", "--provider", "jobs", "--max-cost", value], ["--max-cost", f"'{value}'", "$2"]) for value in ("free", "-1", "0", "1e3", "0.0000001", "$")),
     *((["create", "--provider", "jobs", "--expose", value], ["--expose", f"'{value}'", "65535"]) for value in ("0", "65536", "http", "-1")),
     (["create", "--provider", "jobs", "--lifetime", "long"], ["--lifetime", "'long'"]),
+    (["create", "--provider", "jobs", "--lifetime", "none"], ["--lifetime", "'none'", "every job has an end", "366d"]),
+    (["reap", "--older-than", "0"], ["--older-than '0'", "above 0", "--all"]),
+    (["reap", "--older-than", "none"], ["'none'", "--all"]),
     (["create", "--start-timeout", "0"], ["--start-timeout", "'0'"]),
     (["hardware", "--provider", "local"], ["provider local has no hardware", "provider jobs"]),
     (["doctor", "--provider", "moon"], ["moon", "local"]),

@@ -1,5 +1,6 @@
 """The command on the local Hub: the life of a sandbox in a job, options, lists, errors."""
 # ctest: timeout=300
+import json
 import os
 import pty
 import re
@@ -45,7 +46,11 @@ def test_use(user, sandbox, hub):
     assert user.json("kill", sandbox) == {"id": sandbox, "ended": 1}
     assert hub.jobs[id].stage == "CANCELED" and user.json("list") == []
     for words in (["exec", sandbox, "--", "true"], ["ps", sandbox], ["kill", sandbox + "0"], ["cp", f"{sandbox}:x", "x"], ["connect", sandbox]):
-        assert id in user.fails(*words)
+        line = user.fails(*words)
+        assert id in line and "reap" not in line
+    for words in (["kill", "f" * 24], ["connect", "f" * 24]):
+        assert "hfsandbox list shows" in (line := user.fails(*words)) and "NAMESPACE/ID" in line, line
+        assert "--namespace" in (line := user.fails(words[0], "acme/" + words[1])) and "NAMESPACE/ID" not in line, line
 
 
 def test_exit_codes(user, hub):
@@ -85,6 +90,8 @@ def test_max_cost(user, hub):
     assert 0 < hub.jobs.last().request["timeoutSeconds"] * price <= 500000 * 60
     line = user.fails("create", "--max-cost", "0.01", "--flavor", "t4-small", "--lifetime", "1h")
     assert line.startswith("--max-cost pays for") and "--lifetime" in line and "$0.006667 a minute" in line
+    line = user.fails("create", "--max-cost", "0.005", "--flavor", "t4-small")
+    assert "--max-cost pays for 44 seconds of 't4-small'" in line and "raise it" in line and "--lifetime" not in line
     assert len(hub.jobs) == 1
 
 
@@ -142,7 +149,7 @@ def test_lists_and_reap_by_label_and_namespace(user, hub):
     assert len(hub.jobs.running()) == 3
     assert user.json("reap", "--all", "--label", "team=red") == {"reaped": 1}
     assert [job.id for job in hub.jobs.running()] == [blue, ours.split("/")[1]]
-    assert user.json("reap", "--older-than", "0s") == {"reaped": 1}
+    assert user.json("reap", "--older-than", "1ms") == {"reaped": 1}
     assert waiting.wait(20) == 125 and blue.encode() in waiting.stderr.read()
     assert [job.namespace for job in hub.jobs.running()] == ["acme"]
     assert user.json("reap", "--namespace", "acme", "--all") == {"reaped": 1}
@@ -241,3 +248,19 @@ def test_no_progress_in_a_pipe_and_events_with_verbose(user, hub):
     for shown in (user("create", "-v").err.decode(), on_terminal(user, "create", "-v")[2].replace("\r\n", "\n")):
         phases = re.findall(r"^hfsandbox: info: sandbox\.progress \(id: [0-9a-f]{24}, phase: (\w+), stage: \w+, ms: \d+\)$", shown, re.M)
         assert phases == ["accepted", "running", "answering"] and "\x1b" not in shown and hub.token not in shown
+
+
+def test_json_lets_nothing_act_on_the_terminal(user, sandbox, hub):
+    """What the Hub and the agent say of a sandbox comes as printable ASCII, and whole."""
+    evil = "\x9b31m\x7f\u202e\u2066\U000e0001\r\u001b]0;x\x07 caf\u00e9 \U0001f600"
+    hub.jobs[sandbox.split("/")[-1]].request["flavor"] = evil
+    raw = evil.replace("\r", "").replace("\x1b", "").replace("\x07", "")  # JSON has the other controls as escapes alone
+    hub.fault("proxy", path="/info", status=200, headers={"Content-Type": "application/json"},
+              body=b'{"said":\r\n"' + raw.encode() + b'\x9b\xff","row":[{"\xc2\x9b":"\\u009b"}]}')
+    out = user.ok("info", "--json", sandbox)
+    assert re.fullmatch(rb"[ -~]+\n", out), out
+    info = json.loads(out)
+    assert info["flavor"] == evil and info["said"] == raw + "\ufffd\ufffd" and info["row"] == [{"\x9b": "\x9b"}]
+    for words in (["info", sandbox], ["list"], ["list", "--json"], ["connect", sandbox], ["connect", "--json", sandbox]):
+        out = user.ok(*words)
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066\ufffd\U000e0001]", out.decode()), out
