@@ -42,7 +42,7 @@ def test_use(user, sandbox, hub):
     user.ok("kill", sandbox, process)
     assert user("wait", sandbox, process).code == 128 + 9
     info = user.json("info", sandbox)
-    assert info["provider"] == "jobs" and info["id"] == sandbox and info["namespace"] == "alice" and info["image"] == "python:3.12"
+    assert info["provider"] == "jobs" and info["id"] == id and info["namespace"] == "alice" and info["image"] == "python:3.12"
     assert user.json("kill", sandbox) == {"id": sandbox, "ended": 1}
     assert hub.jobs[id].stage == "CANCELED" and user.json("list") == []
     for words in (["exec", sandbox, "--", "true"], ["ps", sandbox], ["kill", sandbox + "0"], ["cp", f"{sandbox}:x", "x"], ["connect", sandbox]):
