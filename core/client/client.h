@@ -17,7 +17,8 @@ struct client_hub {                                   /* as given */
 
 struct sbx_client {
     atomic_int refs;
-    pid_t pid; /* who made it: after fork nothing may be done with it */
+    atomic_bool ending; /* the program ends: no call begins any more */
+    pid_t pid;          /* who made it: after fork nothing may be done with it */
     struct io io;
     struct transport *transport;
     const struct provider *provider;

@@ -36,7 +36,22 @@ bool io_init(struct io *io, sbx_error *err) {
     return true;
 }
 
+static atomic_bool hurried;
+static pthread_t ender;
+
+void io_hurry(void) {
+    ender = pthread_self();
+    atomic_store(&hurried, true);
+}
+
+/* A lock that many want is not given to the one who ends the program before them. */
+static void make_way(void) {
+    if (atomic_load_explicit(&hurried, memory_order_relaxed) && !pthread_equal(pthread_self(), ender))
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+}
+
 void io_lock(struct io *io) {
+    make_way();
     pthread_mutex_lock(&io->lock);
 }
 
@@ -204,33 +219,10 @@ static void deliver(struct io *io, const struct poller_event *event) {
 
 /* ---- The driver */
 
-static void offer_role(struct io *io);
-
-static atomic_bool hurried, parked;
-static pthread_t parker;
-
-void io_hurry(void) {
-    atomic_store(&hurried, true);
-}
+static atomic_bool parked;
 
 void io_park(void) {
-    parker = pthread_self();
     atomic_store(&parked, true);
-}
-
-static bool is_parked(void) {
-    return atomic_load(&parked) && !pthread_equal(pthread_self(), parker);
-}
-
-/* The program is ending: the role goes to whom the ending thread may need it, this thread stays here. */
-static void stay(struct io *io) {
-    pthread_mutex_lock(&io->lock);
-    io->sleeping = false;
-    io->driver = NULL;
-    offer_role(io);
-    pthread_mutex_unlock(&io->lock);
-    for (;;)
-        pause();
 }
 
 static void drive_once(struct io *io) {
@@ -240,10 +232,7 @@ static void drive_once(struct io *io) {
     int timeout = clock_poll_ms(io->sleep_until);
     pthread_mutex_unlock(&io->lock);
     int count = poller_wait(io->poll_fd, events, timeout);
-    if (io->driver != io && is_parked()) stay(io);
-    /* A lock that many want is not given to the one who ends the program before them. */
-    if (atomic_load(&hurried) && !atomic_load(&parked))
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    make_way();
     pthread_mutex_lock(&io->lock);
     io->sleeping = false;
     if (io->driver == io && atomic_load(&parked)) return;

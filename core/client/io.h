@@ -60,8 +60,8 @@ struct io {
 };
 
 bool io_init(struct io *io, sbx_error *err);
-/* The program ends. hurry: others make way for this thread. park: all but this thread do nothing more in
-   here, because what they use may be gone soon. */
+/* The program ends. hurry: other threads make way for this one. park: the clients' own threads do nothing
+   more, because what they use may be gone soon. */
 void io_hurry(void);
 void io_park(void);
 void io_stop(struct io *io);    /* without the lock: ends the thread (which may be the caller) */

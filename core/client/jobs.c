@@ -34,12 +34,26 @@ static bool lock_within(pthread_mutex_t *lock, int64_t ms) {
     return pthread_mutex_timedlock(lock, &until) == 0;
 }
 
+/* Other threads may be at work still: what they wait for ends here, so that none of them is in TLS when that
+ * is gone. */
+static void end_calls(struct sbx_client *client) {
+    atomic_store(&client->ending, true);
+    for (struct sbx_sandbox *sandbox = client->sandboxes, *next; sandbox != NULL; sandbox = next) {
+        sandbox_hold(sandbox);
+        while (sandbox->ops != NULL)
+            op_failf(sandbox->ops, SBX_ERROR_CANCELED, "%s: canceled: the program ends", sandbox->ops->name);
+        next = sandbox->next;
+        sandbox_release(sandbox);
+    }
+}
+
 /* Attached machines do not outlive the program: local ones notice its end by themselves, jobs do not. */
 static void at_exit(void) {
     if (!fork_lock_take_within(&all_lock, 1000)) return;
     for (struct jobs *jobs = all; jobs != NULL; jobs = jobs->next) {
         struct sbx_client *client = jobs->client;
-        if (!client_is_ours(client) || !lock_within(&client->io.lock, 1000)) continue;
+        if (!client_is_ours(client) || !lock_within(&client->io.lock, 4000)) continue;
+        end_calls(client);
         creation_stop_all(jobs);
         for (struct job_machine *m = jobs->machines; m != NULL; m = m->next) {
             if (m->sandbox != NULL && m->owned && !m->ended) job_end_machine(m, "atexit");

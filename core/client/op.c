@@ -94,6 +94,8 @@ static sbx_status begin(struct op **out, struct sbx_client *client, struct sbx_s
     sbx_call ours;
     sbx_status status = check_call(&ours, call, client, name, err);
     if (status != SBX_OK) return status;
+    if (atomic_load(&client->ending))
+        return error_set(err, SBX_ERROR_STATE, "%s: the program is ending", name);
     struct op *op = op_new(client, sandbox, name, &ours, default_timeout_ms);
     if (op == NULL) return error_memory(err);
 
