@@ -143,8 +143,9 @@ static void report_failure(struct report *report, const sbx_error *err) {
                      "%s; CURL_CA_BUNDLE or SSL_CERT_FILE names the certificates to trust", text);
         skip(report, rest + 1, 1, "the Hub could not be asked");
     } else {
-        report_check(report, "endpoint", REPORT_FAILED, "%s; is HF_ENDPOINT right, and the way there open?",
-                     text);
+        const char *hint =
+            strstr(text, "HF_HUB_OFFLINE") ? "" : "; is HF_ENDPOINT right, and the way there open?";
+        report_check(report, "endpoint", REPORT_FAILED, "%s%s", text, hint);
         skip(report, rest, 2, "the Hub could not be asked");
     }
 }
@@ -195,7 +196,7 @@ static void check_hub(struct report *report, bool needed, bool verbose) {
             status == SBX_OK ? json_read(sbx_bytes_data(done.bytes), sbx_bytes_size(done.bytes)) : NULL;
         if (status == SBX_OK) {
             const struct json_value *telemetry = info ? json_read_member(info, "telemetry") : NULL;
-            snprintf(report->curl, sizeof report->curl, "%s", text_of(info, "curl"));
+            report_check(report, "curl", REPORT_OK, "%s", text_of(info, "curl"));
             report_hub(report, info, took);
             check_telemetry(report, telemetry && telemetry->type == JSON_TRUE);
             session_release(&done);
@@ -208,25 +209,45 @@ static void check_hub(struct report *report, bool needed, bool verbose) {
     session_close(&session);
 }
 
+/* An option of the sandbox that --create makes. */
+static const char *option_of_create(const struct options *o) {
+    return o->image              ? "image"
+           : o->flavor           ? "flavor"
+           : o->hub_namespace    ? "namespace"
+           : o->start_timeout_ms ? "start-timeout"
+                                 : NULL;
+}
+
 int cmd_doctor(struct session *s, const struct options *o) {
-    struct report *report = print_allocate(sizeof *report);
-    const char *provider = options_provider(o->provider);
+    const char *provider = options_provider(o->provider), *odd = option_of_create(o);
     bool local = strcmp(provider, "local") == 0, jobs = strcmp(provider, "jobs") == 0;
-    int code = EXITS_FAILED;
+    if (odd && !o->create) {
+        print_error("--%s is of the sandbox that --create makes: give --create too, or leave --%s out", odd,
+                    odd);
+        return EXITS_FAILED;
+    }
     /* A wrong name has the library's own error. */
     if (!local && !jobs) {
         if (session_open(s, provider, o->verbose)) print_error("provider %s has nothing to check", provider);
-        free(report);
         return EXITS_FAILED;
     }
+    struct report *report = print_allocate(sizeof *report);
+    int code = EXITS_FAILED;
+    report_begin(report, o->json);
     /* Both are looked at, unless one is asked for by name. */
     if (local || !o->provider) check_local(report, o->verbose);
+    bool failed = local && report_failed(report, 0);
+    size_t of_hub = report->check_count;
     if ((jobs || !o->provider) && !signals_received()) check_hub(report, jobs, o->verbose);
-    if (o->create && !signals_received()) doctor_measure(report, o);
+    failed = failed || (jobs && report_failed(report, of_hub));
+    if (o->create && failed) {
+        report_check(report, "create", REPORT_SKIPPED, "what is not ok stands in its way");
+    } else if (o->create && !signals_received()) {
+        doctor_measure(report, o);
+    }
     if (!signals_received()) {
-        report_print(report, o->json);
-        code = print_end();
-        if (!code && report_failed(report)) code = DOCTOR_FAILED;
+        code = report_end(report);
+        if (!code && report_failed(report, 0)) code = DOCTOR_FAILED;
     }
     free(report);
     return code;

@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -102,6 +103,29 @@ static void redact(char *out, size_t size, const char *text) {
 
 /* ---- Collecting */
 
+static void print_line(struct report *report, const struct report_check *check) {
+    static const char *const states[] = {"ok", "not ok", "skipped"};
+    printf("%-8s %-10s ", states[check->state], check->name);
+    print_text(stdout, check->text, strlen(check->text));
+    putchar('\n');
+    if (fflush(stdout) && !report->error_number) report->error_number = errno;
+}
+
+/* Without nodename. */
+static void system_name(char *out, size_t size) {
+    struct utsname machine;
+    *out = 0;
+    if (uname(&machine) == 0)
+        snprintf(out, size, "%s %s %s", machine.sysname, machine.release, machine.machine);
+}
+
+void report_begin(struct report *report, bool json) {
+    char system[512];
+    report->json = json;
+    system_name(system, sizeof system);
+    if (!json) printf("hfsandbox %s, %s\n", sbx_version(), system);
+}
+
 void report_check(struct report *report, const char *name, enum report_state state, const char *format, ...) {
     char text[1024];
     va_list arguments;
@@ -113,6 +137,7 @@ void report_check(struct report *report, const char *name, enum report_state sta
     check->name = name;
     check->state = state;
     redact(check->text, sizeof check->text, text);
+    if (!report->json) print_line(report, check);
 }
 
 void report_figure(struct report *report, const char *name, int64_t value) {
@@ -120,23 +145,24 @@ void report_figure(struct report *report, const char *name, int64_t value) {
     report->figures[report->figure_count++] = (struct report_figure){name, value};
 }
 
-bool report_failed(const struct report *report) {
-    for (size_t i = 0; i < report->check_count; i++) {
+bool report_failed(const struct report *report, size_t from) {
+    for (size_t i = from; i < report->check_count; i++) {
         if (report->checks[i].state == REPORT_FAILED) return true;
     }
     return false;
 }
 
-/* ---- Printing */
+/* ---- The end */
 
-static void print_json(const struct report *report, const char *system) {
+static void print_json(const struct report *report) {
     static const char *const states[] = {"ok", "failed", "skipped"};
     struct print_json json = {0};
+    char system[512];
+    system_name(system, sizeof system);
     print_json_begin(&json, '{');
-    print_json_member_bool(&json, "ok", !report_failed(report));
+    print_json_member_bool(&json, "ok", !report_failed(report, 0));
     print_json_member_text(&json, "version", sbx_version());
     print_json_member_text(&json, "system", system);
-    print_json_member_text(&json, "curl", report->curl[0] ? report->curl : NULL);
     print_json_name(&json, "checks");
     print_json_begin(&json, '[');
     for (size_t i = 0; i < report->check_count; i++) {
@@ -156,22 +182,7 @@ static void print_json(const struct report *report, const char *system) {
     putchar('\n');
 }
 
-void report_print(const struct report *report, bool json) {
-    static const char *const states[] = {"ok", "not ok", "skipped"};
-    struct utsname machine;
-    char system[512] = "";
-    /* Without nodename. */
-    if (uname(&machine) == 0)
-        snprintf(system, sizeof system, "%s %s %s", machine.sysname, machine.release, machine.machine);
-    if (json) {
-        print_json(report, system);
-        return;
-    }
-    printf("hfsandbox %s, %s%s%s\n", sbx_version(), system, report->curl[0] ? ", " : "", report->curl);
-    for (size_t i = 0; i < report->check_count; i++) {
-        const struct report_check *check = &report->checks[i];
-        printf("%-8s %-10s ", states[check->state], check->name);
-        print_text(stdout, check->text, strlen(check->text));
-        putchar('\n');
-    }
+int report_end(const struct report *report) {
+    if (report->json) print_json(report);
+    return report->error_number ? print_failed(report->error_number) : print_end();
 }

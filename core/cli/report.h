@@ -21,16 +21,18 @@ struct report_figure {
 };
 
 struct report {
-    char curl[400]; /* "" = not known */
+    bool json;        /* all of it at the end; otherwise each line as soon as it is known */
+    int error_number; /* of a line that could not be written */
     struct report_check checks[24];
     struct report_figure figures[32];
     size_t check_count, figure_count;
 };
 
+void report_begin(struct report *report, bool json); /* of a zeroed one */
 void report_check(struct report *report, const char *name, enum report_state state, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void report_figure(struct report *report, const char *name, int64_t value); /* for --json */
-bool report_failed(const struct report *report);
-void report_print(const struct report *report, bool json); /* on standard output */
+bool report_failed(const struct report *report, size_t from); /* one of the checks from this one on */
+int report_end(const struct report *report);                  /* the exit code of its writing */
 
 #endif

@@ -66,6 +66,8 @@ def test_version(user):
     (["list", "--label", "a=b"], ["--label", "provider jobs", "here is local"]),
     (["reap", "--namespace", "x", "--all"], ["--namespace", "provider jobs"]),
     (["doctor", "--flavor", "x"], ["--flavor", "provider jobs"]),
+    *((["doctor", "--provider", "jobs", *words], [words[0], "--create"]) for words in (
+        ["--image", "x"], ["--flavor", "x"], ["--namespace", "x"], ["--start-timeout", "9"])),
     *((["create", "--provider", "jobs", *words], [words[0], "provider local", "here is jobs"]) for words in (
         ["--isolation", "full"], ["--network", "host"], ["--bind", "/usr:/x"], ["--bind-rw", "/tmp"], ["--memory", "1G"], ["--processes", "9"],
         ["--disk", "1G"], ["--open-files", "9"])),

@@ -27,15 +27,15 @@ def report(user, *words, code=0, **more):
 def test_all_is_well(user, hub):
     found, checks = report(user)
     assert {name: check["state"] for name, check in checks.items()} == {
-        "agent": "ok", "isolation": "ok", "endpoint": "ok", "tls": "skipped", "token": "ok", "telemetry": "ok", "proxies": "ok"}
+        "agent": "ok", "isolation": "ok", "endpoint": "ok", "tls": "skipped", "token": "ok", "telemetry": "ok", "proxies": "ok", "curl": "ok"}
     assert "alice" in checks["token"]["text"] and "HF_TOKEN" in checks["token"]["text"] and hub.endpoint in checks["endpoint"]["text"]
-    assert "libcurl" in found["curl"] and found["version"] and "Linux" in found["system"]
+    assert "libcurl" in checks["curl"]["text"] and found["version"] and "Linux" in found["system"]
     text = user.ok("doctor").decode()
     assert text.startswith(f"hfsandbox {found['version']}, Linux ") and len(text.strip().split("\n")) == 1 + len(checks)
     assert all(line.split("  ")[0] in ("ok", "not ok", "skipped") for line in text.strip().split("\n")[1:])
     assert hub.token not in text and not len(hub.jobs)
     assert set(report(user, "--provider", "local")[1]) == {"agent", "isolation"}
-    assert set(report(user, "--provider", "jobs")[1]) == {"endpoint", "tls", "token", "telemetry", "proxies"}
+    assert set(report(user, "--provider", "jobs")[1]) == {"curl", "endpoint", "tls", "token", "telemetry", "proxies"}
     checks = report(user, env={"HFSANDBOX_PROVIDER": "", "HF_TOKEN": "", "HF_HOME": "/no/where"})[1]
     assert checks["token"]["state"] == "skipped" and "hf auth login" in checks["token"]["text"] and checks["agent"]["state"] == "ok"
 
@@ -74,8 +74,29 @@ def test_a_failed_check_is_named_with_its_remedy(user, env, failed, words):
     assert {name for name, check in checks.items() if check["state"] == "failed"} == set(failed.split())
     failed = failed.split()[-1]
     assert all(word in checks[failed]["text"] for word in words), checks[failed]
+    assert ("the way there open" in checks[failed]["text"]) == (env.get("HF_ENDPOINT") == "http://127.0.0.1:1")
     text = user("doctor", env=env)
     assert text.code == 1 and f"not ok   {failed}".encode() in text.out
+
+
+@pytest.mark.parametrize("provider,env", [("jobs", {"HF_TOKEN": Accounts.UNKNOWN}), ("jobs", {"HF_ENDPOINT": "http://127.0.0.1:1"}),
+                                          ("local", {"HFSANDBOX_AGENT": "/no/such/agent"})])
+def test_nothing_is_made_after_a_failed_check(user, hub, provider, env):
+    checks = report(user, "--create", code=1, env={"HFSANDBOX_PROVIDER": provider, **env})[1]
+    assert checks["create"]["state"] == "skipped" and not hub.requests.of("create") and "exec" not in checks
+    other = "local" if provider == "jobs" else "jobs"   # whose checks hold
+    assert report(user, "--create", code=1, env={**env, "HFSANDBOX_PROVIDER": other})[1]["end"]["state"] == "ok"
+
+
+def test_each_line_comes_as_soon_as_it_is_known(user, hub):
+    hub.fault("whoami", hang=True)
+    process = user.start("doctor")
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert lines[0].startswith(b"hfsandbox ") and lines[1].startswith(b"ok       agent ") and b" isolation " in lines[2], lines
+    assert process.poll() is None
+    process.terminate()
+    assert process.communicate(timeout=20)[0] == b"" and process.returncode == -15
+    hub.clear_faults()
 
 
 def test_isolation_that_cannot_be_had(user):
