@@ -66,8 +66,8 @@ static const struct command {
      "ID [OPTIONS] -- COMMAND [ARGUMENT...]",
      "run a command in a sandbox",
      "Everything passes through as with run; the sandbox stays. When hfsandbox itself is killed by SIGKILL, "
-     "the command goes on:\n"
-     "hfsandbox ps shows it.\n\n"
+     "the command goes on,\n"
+     "and keeps the sandbox from its idle timeout: hfsandbox ps shows it.\n\n"
      "  hfsandbox exec \"$ID\" -- make test\n"
      "  hfsandbox exec \"$ID\" -c 'cd src && ls | wc -l'\n"
      "  hfsandbox exec \"$ID\" -- cat result.bin > result.bin\n",
@@ -130,9 +130,9 @@ static const struct command {
      "copy files into or out of a sandbox",
      "One side is in a sandbox, written ID:path or NAMESPACE/ID:path; - is standard input or output. "
      "Relative "
-     "paths begin at\nthe sandbox's working directory. A local name with a colon in it is written "
-     "./with:colon. "
-     "With -r, symbolic links are\nleft out.\n\n"
+     "paths begin at\nthe sandbox's working directory, in a job the image's. A local name with a colon in it "
+     "is "
+     "written ./with:colon.\nWith -r, symbolic links are left out.\n\n"
      "  hfsandbox cp data.csv \"$ID\":data.csv\n"
      "  hfsandbox cp -r src \"$ID\":/tmp/\n"
      "  hfsandbox cp \"$ID\":result.json .\n"
@@ -228,9 +228,13 @@ static const char ENVIRONMENT[] =
     "writes\n"
     "  HF_TOKEN_PATH       that file; otherwise token in the directory HF_HOME\n"
     "  HF_HOME             otherwise huggingface in $XDG_CACHE_HOME or ~/.cache\n"
+    "  HF_HUB_DISABLE_IMPLICIT_TOKEN  1: none of these is looked at, and provider jobs fails\n"
+    "  HF_OIDC_RESOURCE    not supported: where it is set, provider jobs fails\n"
     "  HF_ENDPOINT         the Hub; https://huggingface.co otherwise\n"
+    "  HUGGINGFACE_CO_STAGING  1: without HF_ENDPOINT it is the Hub's staging site\n"
     "  HFSANDBOX_ALLOW_HTTP  1: it may be plain HTTP beyond this computer, where the token can be read\n"
     "  HF_HUB_OFFLINE      1: the Hub is not asked for anything, and provider jobs fails\n"
+    "  TRANSFORMERS_OFFLINE  the same, where HF_HUB_OFFLINE is not set\n"
     "  HF_HUB_DISABLE_TELEMETRY  1: the Hub is told nothing about the use of hfsandbox; so do\n"
     "                      DISABLE_TELEMETRY and DO_NOT_TRACK\n"
     "  CURL_CA_BUNDLE      the certificates to trust; else those of SSL_CERT_FILE, else the system's\n"

@@ -135,5 +135,8 @@ def test_man_page_names_every_command_and_option(user):
 def test_the_variables_are_the_same_everywhere(user):
     page = (ROOT / "packaging/hfsandbox.1").read_text()
     shown = re.findall(r"^  ([A-Z_]{6,}) ", user.ok("--help").decode(), re.M)
+    sources = "".join(path.read_text() for folder in ("cli", "client") for path in sorted((ROOT / "core" / folder).glob("*.c")))
+    read = set(re.findall(r'"((?:HF_|HUGGINGFACE_|HUGGING_FACE_|HFSANDBOX_|TRANSFORMERS_)[A-Z_]+[A-Z])"', sources))
+    assert {"HF_OIDC_RESOURCE", "HFSANDBOX_AGENT"} <= read <= {*shown, "HUGGING_FACE_HUB_TOKEN"}   # which HF_TOKEN's line names
     assert shown == re.findall(r"^\.B ([A-Z_]{6,})$", page, re.M) == re.findall(r"^\| `([A-Z_]{6,})` \|", README, re.M)
 

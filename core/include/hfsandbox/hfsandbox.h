@@ -275,8 +275,10 @@ typedef struct sbx_sandbox_options {
     uint64_t limit_memory;     /* bytes, of all its processes together; 0 = 4 GiB, or three quarters of the machine's if that is less */
     uint64_t limit_disk;       /* bytes, of everything it writes (kept in memory); 0 = 1 GiB; isolation full only */
     uint64_t limit_open_files; /* of each process; 0 = 4096 */
-    /* Of provider "jobs" alone, which takes of the ones above env, detached and idle_timeout_ms (0 = 10 minutes, attached or not). */
-    const char *image;           /* a Docker image, or a Space as "hf.co/spaces/OWNER/NAME"; NULL = "python:3.12". It needs /bin/sh. */
+    /* Of provider "jobs" alone, which takes of the ones above env, detached and idle_timeout_ms (0 = 10 minutes, attached or not).
+       The job of a program that was killed by SIGKILL ends by it once no command runs there; one that goes on keeps it until its lifetime. */
+    const char *image;           /* a Docker image, or a Space as "hf.co/spaces/OWNER/NAME"; NULL = "python:3.12". It needs /bin/sh, chmod,
+                                    one of base64, openssl, python3 and perl, and one of gzip, gunzip, python3 and perl. */
     const char *flavor;          /* the hardware, see sbx_hardware_list_all; NULL = "cpu-basic" */
     const char *const *secrets;  /* "NAME=value": as env, but the Hub shows them to nobody; NULL-terminated, as the next two */
     const char *const *volumes;  /* "hf://[models/|datasets/|spaces/|buckets/]OWNER/NAME[@REVISION][/PATH]:/MOUNT[:ro|:rw]" */
