@@ -46,7 +46,7 @@ void io_hurry(void) {
 
 /* A lock that many want is not given to the one who ends the program before them. */
 static void make_way(void) {
-    if (atomic_load_explicit(&hurried, memory_order_relaxed) && !pthread_equal(pthread_self(), ender))
+    if (atomic_load_explicit(&hurried, memory_order_acquire) && !pthread_equal(pthread_self(), ender))
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 }
 
