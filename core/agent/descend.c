@@ -109,7 +109,7 @@ static void kill_once(pid_t root) {
 }
 
 void descend_end(void) {
-    int64_t deadline = clock_deadline(TIMEOUT_TREE_KILL * 5);
+    int64_t deadline = clock_deadline(TIMEOUT_TREE_KILL * 2);
     for (;;) {
         kill_once(getpid());
         pid_t ended;

@@ -329,7 +329,8 @@ void tree_start(struct tree_op *op) {
     if (op->active) return;
     op->active = true;
     op->passes = 0;
-    op->everything = false;
+    /* The first command: nobody else can have left anything. */
+    op->everything = op->uncounted && highest == 1;
     op->signalled = 0;
     op->survivor_count = op->before_count = 0;
     op->deadline = loop_now() + TIMEOUT_TREE_KILL;

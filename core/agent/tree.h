@@ -28,6 +28,7 @@ struct tree_op {
     uint64_t number;
     pid_t leader;   /* 0 once it has been reaped: set it so at that moment */
     int signal;     /* 0 = only counted, in `signalled` */
+    bool uncounted; /* nobody asks how many, so that the first pass may take all at once */
     bool alone;     /* no other command runs, until one is started: processes whose mark is nobody's belong
                        to it too */
     uint64_t since; /* tree_clock() when the command was started: nothing older belongs to it */

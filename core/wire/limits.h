@@ -35,7 +35,7 @@
 #define LIMIT_PROCESSES     4096     /* running commands of one sandbox */
 #define LIMIT_STDIN_PENDING KIB(256) /* input taken from the wire and not yet by the command */
 #define LIMIT_ARGUMENTS     65536    /* items of a local sandbox's env */
-#define TIMEOUT_TREE_KILL   2000     /* how long a tree is killed again and again before survivors are reported */
+#define TIMEOUT_TREE_KILL   5000     /* how long a tree is killed again and again before survivors are reported */
 #define TIMEOUT_DRAIN_EXIT  2000     /* after the leader's end, reading what its pipes still hold */
 
 /* Files */
