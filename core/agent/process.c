@@ -231,7 +231,7 @@ void process_kill(struct process *p) {
     p->kill.number = p->number + 1;
     p->kill.leader = p->state == PROCESS_ENDED || p->state == PROCESS_FAILED ? 0 : p->pid;
     p->kill.signal = SIGKILL;
-    p->kill.uncounted = p->timed_out;
+    p->kill.uncounted = p->timed_out && p->kill.leader != 0;
     p->kill.alone = getpid() == 1 && running_count == (p->kill.leader != 0);
     p->kill.done = kill_done;
     tree_start(&p->kill);
