@@ -236,7 +236,8 @@ static bool step(struct conn *c) {
    request is neither run nor answered. */
 static bool is_over(const struct conn *c) {
     const struct turn *t = c->turn;
-    if (c->lingering) return c->eof || (c->lingered > LIMIT_DRAIN && !testing_off("drain-limit"));
+    size_t taken = c->trusted ? LIMIT_LINGER : LIMIT_DRAIN;
+    if (c->lingering) return c->eof || (c->lingered > taken && !testing_off("drain-limit"));
     if (t == NULL) return ending || (c->eof && c->in.len == 0);
     if (t->aborted) return true;
     return c->eof && c->in.len == 0 && !t->tunnel && wants_bytes(c) && !(t->drop && t->ended);

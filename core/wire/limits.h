@@ -11,6 +11,7 @@
 #define LIMIT_JSON_BODY     MIB(16)  /* exec and processes */
 #define LIMIT_SMALL_BODY    MIB(1)   /* every other JSON body */
 #define LIMIT_DRAIN         MIB(1)   /* unread body that is read and thrown away to keep a connection; above it closes */
+#define LIMIT_LINGER        MIB(64)  /* taken before the close from who has shown the token: a reset may destroy the error */
 #define LIMIT_PIPELINE      KIB(64)  /* bytes of later requests kept while one is answered */
 #define LIMIT_CONNECTIONS   8192     /* SBX_MAX_CONNECTIONS overrides it */
 #define LIMIT_UNTRUSTED     MIB(16)  /* bytes held for all connections that have not shown the token */

@@ -251,6 +251,9 @@ def relay():
     while True:
         near, _ = listener.accept()
         head = near.recv(65536)
+        if not head: # opened and not used, where the kept connection turned out to be closed
+            near.close()
+            continue
         if b"PUT" not in head[:10]:
             far = socket.create_connection(("127.0.0.1", port)); far.sendall(head)
             near.sendall(far.recv(65536)); near.close(); far.close()
