@@ -12,6 +12,7 @@ ExternalProject_Add(agent_static
              -DSBX_WERROR=${SBX_WERROR} -DSBX_VERSION=${PROJECT_VERSION}
   INSTALL_COMMAND ""
   BUILD_BYPRODUCTS ${PROJECT_BINARY_DIR}/bin/hfsandbox-agent ${PROJECT_BINARY_DIR}/bin/hfsandbox-agent-job
+                   ${PROJECT_BINARY_DIR}/bin/hfsandbox-agent-host
   BUILD_ALWAYS ON
   USES_TERMINAL_BUILD OFF)
 install(PROGRAMS ${PROJECT_BINARY_DIR}/bin/hfsandbox-agent DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/hfsandbox)

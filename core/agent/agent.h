@@ -10,8 +10,7 @@
 
 struct agent_config {
     const char *version;
-    const char *id; /* of the sandbox; "" when unknown */
-    char *token;    /* NULL: open server, only with --allow-no-auth */
+    char *token; /* NULL: open server, only with --allow-no-auth */
     int port;
     int64_t idle_ms;    /* -1 = never */
     int64_t started_ms; /* loop_now() of the start */
@@ -19,8 +18,8 @@ struct agent_config {
     uint64_t soft_open_files; /* what commands start with; the agent raises its own. 0 = leave it */
     bool local;
     bool detached;
-    const char *cwd; /* default working directory of commands; absolute */
-    char **env;      /* the environment that commands start from; NULL-terminated */
+    const struct host *host; /* NULL: dedicated mode */
+    bool compatible_token;   /* in host mode the token opens each sandbox too */
 };
 
 extern struct agent_config agent;

@@ -64,7 +64,7 @@ static bool run_step(size_t i, const struct confine_config *c, struct confine_er
 bool confine_run(const struct confine_table *t, const struct confine_config *c, struct confine_error *e) {
     table = t;
     level = c->level;
-    host_network = c->host_network || level == CONFINE_NONE;
+    host_network = c->host_network || level == CONFINE_NONE || level == CONFINE_HOST;
     for (size_t i = 0; i < t->count; i++)
         if (!run_step(i, c, e)) return false;
     return true;
@@ -76,8 +76,8 @@ void confine_dedicated(void) {
     confine_run(&dedicated, &c, &e);
 }
 
-RAWCALL_CHILD int confine_child(void) {
-    return table->child != NULL ? table->child() : 0;
+RAWCALL_CHILD int confine_child(const struct sandbox *sandbox) {
+    return table->child != NULL ? table->child(sandbox) : 0;
 }
 
 void confine_places(const char *home, const char *tmp) {
@@ -104,7 +104,7 @@ static const char *detail_of(size_t i) {
 }
 
 bool confine_report(struct buf *out) {
-    static const char *const levels[] = {"none", "landlock", "full"};
+    static const char *const levels[] = {"none", "landlock", "full", "host"};
     const char *comma = "";
     buf_printf(out, "{\"level\":\"%s\",\"steps\":[", levels[level]);
     for (size_t i = 0; i < table->count; i++) {

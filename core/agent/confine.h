@@ -16,8 +16,11 @@ enum confine_level {
                          asked */
     CONFINE_LANDLOCK, /* no namespaces: Landlock, seccomp and limits, as the caller's own user (root: as a uid
                          of its own) */
-    CONFINE_FULL      /* namespaces, own root, Landlock, seccomp, limits */
+    CONFINE_FULL,     /* namespaces, own root, Landlock, seccomp, limits */
+    CONFINE_HOST      /* many sandboxes: each a user, a Landlock domain, seccomp and limits */
 };
+
+struct sandbox;
 
 struct confine_bind {
     char *source;
@@ -54,15 +57,16 @@ struct confine_step {
 };
 
 #define CONFINE_AT_NONE           (1U << CONFINE_NONE)
-#define CONFINE_WITH_HOST_NETWORK 8U /* required at level full too when the network is the host's */
-#define CONFINE_STEPS             16 /* the most that a table may have */
+#define CONFINE_WITH_HOST_NETWORK 16U /* required at level full too when the network is the host's */
+#define CONFINE_STEPS             16  /* the most that a table may have */
 #define CONFINE_HIDE_DETAIL       "commands can neither read nor trace the agent"
 
 struct confine_table {
     const struct confine_step *steps;
     size_t count;
-    int (*child)(void); /* confine_child(), or NULL */
-    const char *(*detail)(const struct confine_step *step); /* of this sandbox alone; NULL = the step's own. May be NULL */
+    int (*child)(const struct sandbox *sandbox); /* confine_child(), or NULL */
+    const char *(*detail)(
+        const struct confine_step *step); /* of this sandbox alone; NULL = the step's own. May be NULL */
 };
 
 /* Takes the steps of a table in order. False: a required one cannot be had, and *e says why. */
@@ -74,7 +78,7 @@ bool confine_apply(const struct confine_config *c, struct confine_error *e);
 
 /* What a spawned child does itself between clone and exec: limits that must not bind the agent. Raw system
    calls only; returns 0 or -errno. */
-int confine_child(void);
+int confine_child(const struct sandbox *sandbox);
 
 /* Where commands of a confined sandbox find their home, and a directory for temporary files; known after
    confine_apply. NULL: the level gives none. */

@@ -349,6 +349,12 @@ size_t conn_count(void) {
     return count;
 }
 
+void conn_abort_all(const struct sandbox *sandbox) {
+    for (struct conn *c = all; c != NULL; c = c->next)
+        if (c->turn != NULL && c->turn->authenticated && c->turn->x.sandbox == sandbox)
+            exchange_abort(&c->turn->x);
+}
+
 void conn_close_idle(void) {
     ending = true;
     for (struct conn *c = all; c != NULL; c = c->next) {

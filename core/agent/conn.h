@@ -36,9 +36,11 @@
 #define EXCHANGE_HIGH (256 * 1024) /* above it a producer should wait for on_drain */
 
 struct conn;
+struct sandbox;
 
 struct exchange {
     struct conn *conn;
+    struct sandbox *sandbox;            /* what it is about; set with the route */
     const struct http_request *request; /* valid during the whole exchange */
     const char
         *param;      /* what stood for ":id" (or the rest, for "*") in the route's pattern; NUL-terminated */
@@ -87,6 +89,7 @@ void exchange_tunnel(struct exchange *x);
 bool conn_open(int fd); /* serves a connected stream socket, which it takes over; false (fd closed): limit or
                            no memory */
 size_t conn_count(void);
+void conn_abort_all(const struct sandbox *sandbox); /* every exchange that concerns it is cut off */
 void conn_close_idle(void); /* at shutdown: closes those between requests, the others after their answer */
 int64_t conn_last_activity(void); /* loop_now() of the last authenticated request or byte of an open stream */
 size_t conn_open_streams(void);   /* exchanges under way that are authenticated: they count as activity */

@@ -60,10 +60,10 @@ void entry_fields(const struct process *p, struct buf *out) {
     put_channel("stderr", &p->channels[1], out);
 }
 
-void entry_list(struct buf *out) {
+void entry_list(const struct process_set *set, struct buf *out) {
     buf_putc(out, '[');
     const char *separator = "{";
-    for (const struct process *p = process_first(); p != NULL; p = p->newer) {
+    for (const struct process *p = set->oldest; p != NULL; p = p->newer) {
         if (!p->listed || p->state == PROCESS_STARTING) continue;
         buf_puts(out, separator);
         entry_fields(p, out);

@@ -13,7 +13,7 @@ void entry_created(const struct process *p,
                    struct buf *out); /* of a start in the background: id, pid, cmd, tag */
 void entry_exit(const struct process *p, struct buf *out);   /* of the exit event */
 void entry_fields(const struct process *p, struct buf *out); /* all of a listing */
-void entry_list(struct buf *out);
+void entry_list(const struct process_set *set, struct buf *out);
 void entry_pids(struct buf *out, const pid_t *pids, size_t count);
 
 #endif

@@ -7,7 +7,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/agent.h"
 #include "agent/escape.h"
+#include "agent/host.h"
+#include "agent/sandbox.h"
+#include "agent/tenant.h"
 #include "util/text.h"
 #include "wire/limits.h"
 
@@ -17,13 +21,27 @@ static struct file_op *op_of(struct job *j) {
 
 static void free_op(struct file_op *op) {
     if (op->forget != NULL) op->forget(op);
+    if (op->path.sandbox->tenant != NULL) op->path.sandbox->tenant->held--;
     file_path_free(&op->path);
     free(op);
 }
 
+/* In host mode a worker has the rights of the sandbox whose files it touches. */
+static bool become(const struct file_op *op) {
+    const struct tenant *t = op->path.sandbox->tenant;
+    return t == NULL || agent.host->become(t);
+}
+
+static void come_back(const struct file_op *op) {
+    const struct tenant *t = op->path.sandbox->tenant;
+    if (t != NULL) agent.host->come_back(t);
+}
+
 static void release_work(struct job *j) {
     struct file_op *op = op_of(j);
+    if (!become(op)) return; /* what it holds is closed with the agent */
     op->release(op);
+    come_back(op);
 }
 
 static void release_done(struct job *j) {
@@ -52,7 +70,13 @@ void file_op_close(struct exchange *x) {
 static void run_work(struct job *j) {
     struct file_op *op = op_of(j);
     op->again = false;
-    if (!atomic_load(&op->cancel)) op->work(op);
+    if (atomic_load(&op->cancel)) return;
+    if (!become(op)) {
+        file_op_fail(&op->error, EPERM);
+        return;
+    }
+    op->work(op);
+    come_back(op);
 }
 
 static void run_done(struct job *j) {
@@ -92,7 +116,7 @@ bool file_op_path(struct exchange *x, const char *parameter, struct file_path *o
         exchange_error(x, WIRE_INVALID, "the query parameter '%s' is longer than 4095 bytes", parameter);
     } else if (!found || value.len == 0) {
         exchange_error(x, WIRE_INVALID, "the query parameter '%s' is required", parameter);
-    } else if (!file_path_init(out, value.data, value.len, &why)) {
+    } else if (!file_path_init(out, x->sandbox, value.data, value.len, &why)) {
         exchange_error(x, WIRE_INVALID, "query parameter '%s': %s", parameter, why);
     } else {
         ok = true;
@@ -142,6 +166,7 @@ void *file_op_new_for(struct exchange *x, const char *parameter, size_t size,
         exchange_error(x, WIRE_INTERNAL, "out of memory");
         return NULL;
     }
+    if (x->sandbox->tenant != NULL) x->sandbox->tenant->held++;
     op->x = x;
     op->path = path;
     op->release = release;

@@ -1,5 +1,6 @@
 /* Where a path of a request leads. Every name that comes from outside is resolved here and nowhere else, so
-   this is the place where resolution beneath a home directory belongs. Paths are bytes without NUL. The calls
+   with the sandbox's own identity (file_op.h) this is what keeps a path beneath its home. Paths are bytes
+   without NUL. The calls
    below may block: workers only. */
 #ifndef AGENT_FILE_PATH_H
 #define AGENT_FILE_PATH_H
@@ -10,13 +11,19 @@
 
 #define FILE_NAME_SIZE 256 /* of one name, with its NUL */
 
+struct sandbox;
+
 struct file_path {
     char *text; /* absolute, NUL-terminated */
     size_t len;
+    const struct sandbox *sandbox;
 };
 
-/* Relative paths begin at agent.cwd. False: *why says what is wrong with it. */
-bool file_path_init(struct file_path *p, const char *bytes, size_t len, const char **why);
+/* Relative paths begin where the sandbox's commands start. In host mode every path lies beneath the sandbox's
+   home: "/" means the home, ".." leads no higher, and what begins with the home's own path is taken as it is.
+   The sandbox must outlive the path. False: *why says what is wrong with it. */
+bool file_path_init(struct file_path *p, const struct sandbox *sandbox, const char *bytes, size_t len,
+                    const char **why);
 void file_path_free(struct file_path *p);
 
 /* The last name as it is shown to people; empty for "/" and for a path that ends in "..". */
@@ -38,6 +45,11 @@ int file_path_parent(const struct file_path *p, bool make, char name[FILE_NAME_S
 /* The same for the file that is meant when the last name is a symbolic link: its target's directory and name,
    which need not exist. */
 int file_path_target(const struct file_path *p, bool make, char name[FILE_NAME_SIZE]);
+
+/* Takes the last name of a path apart from its directory, which is opened as above; path is changed and
+   restored on the way. For file_beneath.c. */
+int file_path_split(const struct sandbox *sandbox, int at, char *path, size_t len, bool make,
+                    char name[FILE_NAME_SIZE]);
 
 /* rename(2) between two directories; replace false: EEXIST when the name is taken. */
 int file_path_rename(int from_dir, const char *from, int to_dir, const char *to, bool replace);

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/agent.h"
 #include "agent/entry.h"
 #include "agent/handle_stdin.h"
 #include "agent/json_in.h"
 #include "agent/process.h"
 #include "agent/route.h"
+#include "agent/sandbox.h"
 #include "agent/stream.h"
 #include "util/testing.h"
 #include "wire/limits.h"
@@ -66,7 +66,7 @@ static void answer_object(struct exchange *x, const struct process *p,
 /* Answers the error itself when there is no such process. */
 static struct process *find(struct exchange *x) {
     struct process *p = NULL;
-    switch (process_find(x->param, &p)) {
+    switch (process_find(&x->sandbox->processes, x->param, &p)) {
     case PROCESS_FOUND:
         return p;
     case PROCESS_MALFORMED:
@@ -113,7 +113,8 @@ static void answer_start(struct exchange *x, struct process *p, bool stream, boo
 
 static void start_refused(struct exchange *x, const struct command *c, int error) {
     if (error == EBUSY)
-        exchange_error(x, WIRE_BUSY, "no more commands can be started now; %zu run", process_running());
+        exchange_error(x, WIRE_BUSY, "no more commands can be started now; %zu run",
+                       x->sandbox->processes.running);
     else
         exchange_error(x, WIRE_BUSY, "failed to spawn: %s", strerror(error));
     (void)c;
@@ -124,7 +125,7 @@ static void start(struct exchange *x, bool exec) {
     struct command_error why;
     const char *key = testing_off("keys") ? NULL : http_header(x->request, HEADER_KEY);
     struct key *known = NULL;
-    enum key_state state = key == NULL ? KEY_NEW : keys_find(key, loop_now(), &known);
+    enum key_state state = key == NULL ? KEY_NEW : keys_find(&x->sandbox->keys, key, loop_now(), &known);
     if (state == KEY_MALFORMED) {
         exchange_error(x, WIRE_INVALID, "malformed " HEADER_KEY ": it is <name>.<number>");
     } else if (state == KEY_FULL) {
@@ -132,7 +133,7 @@ static void start(struct exchange *x, bool exec) {
     } else if (state == KEY_FORGOTTEN) {
         exchange_error(x, WIRE_GONE, "the request with the key '%s' is no longer remembered and is not run",
                        key);
-    } else if (!command_parse(x->body.data, x->body.len, agent.env, agent.cwd, &c, &why)) {
+    } else if (!command_parse(x->body.data, x->body.len, x->sandbox->env, x->sandbox->cwd, &c, &why)) {
         exchange_error(x, WIRE_INVALID, "%s", why.text);
     } else {
         bool stream = exec && !c.background, until_closed = c.until_closed;
@@ -142,7 +143,7 @@ static void start(struct exchange *x, bool exec) {
             p = process_of_key(known);
             command_free(&c);
         } else {
-            p = process_start(&c, stream, key, &error);
+            p = process_start(x->sandbox, &c, stream, key, &error);
         }
         if (p == NULL)
             start_refused(x, &c, error);
@@ -163,7 +164,7 @@ static void post_processes(struct exchange *x) {
 
 static void get_processes(struct exchange *x) {
     struct buf json = BUF_INIT(ANSWER_MAX);
-    entry_list(&json);
+    entry_list(&x->sandbox->processes, &json);
     exchange_json(x, 200, &json);
 }
 
@@ -267,7 +268,7 @@ static void delete_changed(struct process_waiter *w) {
 
 static void delete_process(struct exchange *x) {
     struct process *p = NULL;
-    enum process_found found = process_find(x->param, &p);
+    enum process_found found = process_find(&x->sandbox->processes, x->param, &p);
     if (found == PROCESS_UNKNOWN) { /* a repeated request: it is gone, as was asked */
         struct buf json = BUF_INIT(KIB(4));
         buf_printf(&json, "{\"id\":\"%.40s\",\"ok\":true,\"killed\":false,\"signalled\":0,\"survivors\":[]}",

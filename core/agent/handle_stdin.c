@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "agent/process.h"
+#include "agent/sandbox.h"
 #include "wire/limits.h"
 
 /* One request that feeds a process. Bytes count from the beginning of the input, so a repeated request feeds
@@ -85,7 +86,7 @@ static void on_body_end(struct exchange *x) {
 
 void handle_stdin(struct exchange *x) {
     struct process *p = NULL;
-    enum process_found found = process_find(x->param, &p);
+    enum process_found found = process_find(&x->sandbox->processes, x->param, &p);
     uint64_t offset = 0;
     int placed = http_query_u64(x->request, "offset", &offset);
     if (found == PROCESS_MALFORMED) {

@@ -20,9 +20,6 @@ struct key_name {
     char text[];
 };
 
-static struct key_name *table[BUCKETS];
-static size_t name_count;
-
 static bool parse(const char *text, size_t *name_len, uint64_t *number) {
     size_t len = 0;
     while (isalnum((unsigned char)text[len]) || text[len] == '_' || text[len] == '-')
@@ -32,15 +29,15 @@ static bool parse(const char *text, size_t *name_len, uint64_t *number) {
            text_u64(text + len + 1, strlen(text + len + 1), number);
 }
 
-static struct key_name **bucket_of(const char *text, size_t len) {
+static struct key_name **bucket_of(const struct keys *keys, const char *text, size_t len) {
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < len; i++)
         hash = (hash ^ (unsigned char)text[i]) * 16777619u;
-    return &table[hash % BUCKETS];
+    return &keys->table[hash % BUCKETS];
 }
 
-static struct key_name *find_name(const char *text, size_t len) {
-    struct key_name *n = *bucket_of(text, len);
+static struct key_name *find_name(const struct keys *keys, const char *text, size_t len) {
+    struct key_name *n = *bucket_of(keys, text, len);
     while (n != NULL && !(strncmp(n->text, text, len) == 0 && n->text[len] == '\0'))
         n = n->next;
     return n;
@@ -48,38 +45,40 @@ static struct key_name *find_name(const char *text, size_t len) {
 
 /* Frees the name that has been silent longest, if that is long enough for no request of it to be still on its
  * way. */
-static bool drop_silent(int64_t now_ms) {
+static bool drop_silent(struct keys *keys, int64_t now_ms) {
     struct key_name **oldest = NULL;
     for (size_t i = 0; i < BUCKETS; i++)
-        for (struct key_name **at = &table[i]; *at != NULL; at = &(*at)->next)
+        for (struct key_name **at = &keys->table[i]; *at != NULL; at = &(*at)->next)
             if ((*at)->keys == NULL && (oldest == NULL || (*at)->used_ms < (*oldest)->used_ms)) oldest = at;
     if (oldest == NULL || now_ms - (*oldest)->used_ms < KEYS_NAME_KEEP) return false;
     struct key_name *n = *oldest;
     *oldest = n->next;
     free(n);
-    name_count--;
+    keys->names--;
     return true;
 }
 
-static struct key_name *make_name(const char *text, size_t len, int64_t now_ms) {
+static struct key_name *make_name(struct keys *keys, const char *text, size_t len, int64_t now_ms) {
     struct key_name *n = calloc(1, sizeof *n + len + 1);
     if (n == NULL) return NULL;
     memcpy(n->text, text, len);
     n->used_ms = now_ms;
-    n->next = *bucket_of(text, len);
-    *bucket_of(text, len) = n;
-    name_count++;
+    n->next = *bucket_of(keys, text, len);
+    *bucket_of(keys, text, len) = n;
+    keys->names++;
     return n;
 }
 
-enum key_state keys_find(const char *text, int64_t now_ms, struct key **found) {
+enum key_state keys_find(struct keys *keys, const char *text, int64_t now_ms, struct key **found) {
     size_t len;
     uint64_t number;
     if (!parse(text, &len, &number)) return KEY_MALFORMED;
-    struct key_name *n = find_name(text, len);
+    if (keys->table == NULL) keys->table = calloc(BUCKETS, sizeof *keys->table);
+    if (keys->table == NULL) return KEY_FULL;
+    struct key_name *n = find_name(keys, text, len);
     if (n == NULL) {
-        if (name_count >= KEYS_NAMES_MAX && !drop_silent(now_ms)) return KEY_FULL;
-        return make_name(text, len, now_ms) != NULL ? KEY_NEW : KEY_FULL;
+        if (keys->names >= KEYS_NAMES_MAX && !drop_silent(keys, now_ms)) return KEY_FULL;
+        return make_name(keys, text, len, now_ms) != NULL ? KEY_NEW : KEY_FULL;
     }
     n->used_ms = now_ms;
     for (struct key *k = n->keys; k != NULL; k = k->next)
@@ -90,10 +89,10 @@ enum key_state keys_find(const char *text, int64_t now_ms, struct key **found) {
     return n->any_forgotten && number <= n->forgotten ? KEY_FORGOTTEN : KEY_NEW;
 }
 
-bool keys_remember(struct key *k, const char *text) {
+bool keys_remember(struct keys *keys, struct key *k, const char *text) {
     size_t len;
     if (!parse(text, &len, &k->number)) return false;
-    struct key_name *n = find_name(text, len);
+    struct key_name *n = keys->table == NULL ? NULL : find_name(keys, text, len);
     if (n == NULL) return false;
     k->name = n;
     k->next = n->keys;
@@ -116,4 +115,15 @@ void keys_forget(struct key *k) {
     keys_undo(k);
     if (!n->any_forgotten || k->number > n->forgotten) n->forgotten = k->number;
     n->any_forgotten = true;
+}
+
+void keys_free(struct keys *keys) {
+    for (size_t i = 0; keys->table != NULL && i < BUCKETS; i++) {
+        for (struct key_name *n = keys->table[i], *next; n != NULL; n = next) {
+            next = n->next;
+            free(n);
+        }
+    }
+    free(keys->table);
+    *keys = (struct keys){.table = NULL};
 }

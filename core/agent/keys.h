@@ -5,6 +5,7 @@
 #define AGENT_KEYS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define KEYS_NAMES_MAX 65536
@@ -12,6 +13,12 @@
     (60 * 60 * 1000) /* a name that has been silent for that long may make room for a new one */
 
 struct key_name;
+
+/* All that is remembered; zero-initialise. */
+struct keys {
+    struct key_name **table; /* NULL = nothing yet */
+    size_t names;
+};
 
 /* Embedded in what the key stands for; zero-initialise. */
 struct key {
@@ -28,9 +35,11 @@ enum key_state {
     KEY_FULL /* too many names */
 };
 
-enum key_state keys_find(const char *text, int64_t now_ms, struct key **found);
-bool keys_remember(struct key *k, const char *text); /* after KEY_NEW for the same text; false: no memory */
-void keys_forget(struct key *k);                     /* no effect when not remembered */
-void keys_undo(struct key *k);                       /* it was not carried out after all: as if never seen */
+enum key_state keys_find(struct keys *keys, const char *text, int64_t now_ms, struct key **found);
+/* After KEY_NEW for the same text; false: no memory. */
+bool keys_remember(struct keys *keys, struct key *k, const char *text);
+void keys_forget(struct key *k);   /* no effect when not remembered */
+void keys_undo(struct key *k);     /* it was not carried out after all: as if never seen */
+void keys_free(struct keys *keys); /* when none of its keys is remembered any more */
 
 #endif

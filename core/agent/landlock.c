@@ -28,6 +28,8 @@
 #define TRUNCATE   (1ULL << 14) /* ABI 3 */
 #define IOCTL_DEV  (1ULL << 15) /* ABI 5 */
 
+#define BIND_TCP (1ULL << 0) /* ABI 4 */
+
 #define SCOPE_ABSTRACT (1ULL << 0)
 #define SCOPE_SIGNAL   (1ULL << 1)
 
@@ -76,6 +78,33 @@ static const struct grant shared[] = {
     {"/etc/resolv.conf", READ},
     {"/etc/nsswitch.conf", READ},
     {"/etc/localtime", READ},
+    {"/dev/null", READ | CHANGE},
+    {"/dev/zero", READ | CHANGE},
+    {"/dev/full", READ | CHANGE},
+    {"/dev/random", READ},
+    {"/dev/urandom", READ},
+    {"/dev/tty", READ | CHANGE | IOCTL_DEV},
+    {"/dev/ptmx", READ | CHANGE | IOCTL_DEV},
+    {"/dev/pts", READ | WRITE_FILE | IOCTL_DEV},
+    {NULL, 0},
+};
+
+/* Host mode: the machine's own tree, as its image made it. /run may hold sockets and secrets of others,
+   /dev/shm and /tmp would be shared. */
+static const struct grant tenant[] = {
+    {"/usr", READ | EXECUTE},
+    {"/bin", READ | EXECUTE},
+    {"/sbin", READ | EXECUTE},
+    {"/lib", READ | EXECUTE},
+    {"/lib32", READ | EXECUTE},
+    {"/lib64", READ | EXECUTE},
+    {"/libx32", READ | EXECUTE},
+    {"/etc", READ | EXECUTE},
+    {"/opt", READ | EXECUTE},
+    {"/run/systemd/resolve", READ},
+    {"/proc", READ},
+    {"/sys/devices/system", READ},
+    {"/sys/fs/cgroup", READ},
     {"/dev/null", READ | CHANGE},
     {"/dev/zero", READ | CHANGE},
     {"/dev/full", READ | CHANGE},
@@ -165,4 +194,22 @@ bool landlock_apply(const struct confine_config *c, const char *home, const char
     if (ok && syscall(NR_RESTRICT, ruleset, 0) != 0)
         return confine_fail(e, "landlock", errno, "", "entering the domain: %s", strerror(errno));
     return ok;
+}
+
+int landlock_tenant(int home) {
+    int abi = landlock_abi();
+    uint64_t handled = rights_of(abi);
+    struct ruleset attr = {.files = handled, .network = testing_off("host-bind") ? 0 : BIND_TCP};
+    struct confine_error e = {.error = 0};
+    if (abi >= LANDLOCK_ABI_SCOPE && !testing_off("scope")) attr.scope = SCOPE_ABSTRACT | SCOPE_SIGNAL;
+    size_t size = abi >= LANDLOCK_ABI_SCOPE ? sizeof attr : (abi >= 4 ? 2 : 1) * sizeof(uint64_t);
+    cleanup_fd int ruleset = (int)syscall(NR_CREATE, &attr, size, 0);
+    if (ruleset < 0) return -1;
+    struct rule rule = {.allowed = CHANGE & handled, .parent = home};
+    if (syscall(NR_ADD, ruleset, 1, &rule, 0) != 0) return -1;
+    if (!grant_all(ruleset, handled, tenant, &e)) {
+        errno = e.error;
+        return -1;
+    }
+    return steal_fd(&ruleset);
 }

@@ -13,4 +13,8 @@ int landlock_abi(void); /* 0: this kernel has none */
 bool landlock_apply(const struct confine_config *c, const char *home, const char *tmp,
                     struct confine_error *e);
 
+/* A ruleset for one of many sandboxes that share a machine: the system's files to read and run, its home to change, no
+   TCP port to listen on. -1 with errno. */
+int landlock_tenant(int home);
+
 #endif

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/sandbox.h"
 #include "agent/conn.h"
+#include "agent/host.h"
 #include "agent/loop.h"
 #include "agent/process.h"
 #include "agent/reap.h"
@@ -18,6 +20,7 @@
 #define INTERVAL_CHECK    50   /* while the last connections end */
 
 struct agent_config agent;
+struct sandbox sandbox_machine;
 
 static struct watch signals;
 static struct timer idle_timer, end_timer;
@@ -34,6 +37,10 @@ static void check_idle(struct timer *t) {
     if (conn_last_activity() > last) last = conn_last_activity();
     if (process_last_end() > last) last = process_last_end();
     bool busy = conn_open_streams() > 0 || process_running() > 0;
+    if (agent.host != NULL) { /* a host lives as long as it has sandboxes */
+        busy = agent.host->count() > 0;
+        last = agent.host->last_end() > agent.started_ms ? agent.host->last_end() : agent.started_ms;
+    }
     if (testing_off("activity")) busy = false;
     if (busy) last = now;
     if (now - last >= agent.idle_ms) {
@@ -75,6 +82,7 @@ bool lifetime_init(void) {
     if (fd < 0 || !loop_watch(&signals, fd, EPOLLIN, on_signal)) return false;
     agent.started_ms = loop_now();
     if (!process_init()) return false;
+    if (agent.host != NULL) agent.host->begin();
     return agent.idle_ms < 0 || loop_timer(&idle_timer, idle_end(loop_now()), check_idle);
 }
 
@@ -91,11 +99,18 @@ static void processes_ended(void) {
     if (!loop_timer(&end_timer, loop_now(), check_end)) loop_stop(exit_status);
 }
 
+static void commands_ended(void) {
+    if (agent.host != NULL)
+        agent.host->end_all(processes_ended);
+    else
+        processes_ended();
+}
+
 void agent_shutdown(int status) {
     if (ending) return;
     ending = true;
     exit_status = status;
     loop_untimer(&idle_timer);
     conn_close_idle();
-    process_end_all(GRACE_PROCESSES, processes_ended);
+    process_end_all(GRACE_PROCESSES, commands_ended);
 }

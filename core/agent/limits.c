@@ -93,7 +93,8 @@ bool limits_prepare(struct confine_error *e) {
     return true;
 }
 
-RAWCALL_CHILD int limits_child(void) {
+RAWCALL_CHILD int limits_child(const struct sandbox *sandbox) {
+    (void)sandbox;
     for (size_t i = 0; i < table_len; i++) {
         const uint64_t pair[2] = {table[i].soft, table[i].hard};
         long error = raw4(SYS_prlimit64, 0, table[i].resource, (long)pair, 0);

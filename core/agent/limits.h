@@ -11,6 +11,6 @@ const struct limits *limits_get(void); /* those that hold */
  * has. */
 bool limits_prepare(struct confine_error *e);
 
-int limits_child(void); /* between clone and exec: raw calls only; 0 or -errno */
+int limits_child(const struct sandbox *sandbox); /* between clone and exec: raw calls only; 0 or -errno */
 
 #endif

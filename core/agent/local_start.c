@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/sandbox.h"
 #include "agent/confine.h"
 #include "agent/json_in.h"
 #include "agent/keeper.h"
@@ -116,21 +117,21 @@ static void read_binds(const struct json_doc *d, struct confine_config *c) {
 static void make_env(const struct json_doc *d) {
     json_at env = d == NULL ? -1 : json_in_get(d, 0, "env");
     size_t asked = json_in_size(d, env), n = 0;
-    agent.env = calloc(asked + 1, sizeof *agent.env);
-    if (agent.env == NULL) bad_config("out of memory");
+    sandbox_machine.env = calloc(asked + 1, sizeof *sandbox_machine.env);
+    if (sandbox_machine.env == NULL) bad_config("out of memory");
     for (json_at at = json_in_first(d, env); at >= 0; at = json_in_next(d, at)) {
         struct buf item = BUF_INIT(LIMIT_JSON_BODY);
         json_in_string(d, at, &item, false);
         if (item.len == 0 || memchr(item.data, '=', item.len) != NULL) bad_config("env");
         buf_putc(&item, '=');
         if (!json_in_scalar(d, json_in_value(d, at), &item)) bad_config("env");
-        agent.env[n++] = buf_take(&item);
+        sandbox_machine.env[n++] = buf_take(&item);
     }
 }
 
 static bool env_has(const char *item) {
     size_t len = strcspn(item, "=") + 1;
-    for (char **e = agent.env; *e != NULL; e++)
+    for (char **e = sandbox_machine.env; *e != NULL; e++)
         if (strncmp(*e, item, len) == 0) return true;
     return false;
 }
@@ -140,16 +141,16 @@ static void env_default(const char *name, const char *value) {
     if (value == NULL) return;
     buf_printf(&item, "%s%s", name, value);
     size_t n = 0;
-    while (agent.env[n] != NULL)
+    while (sandbox_machine.env[n] != NULL)
         n++;
-    char **grown = env_has(item.data) ? NULL : realloc(agent.env, (n + 2) * sizeof *grown);
+    char **grown = env_has(item.data) ? NULL : realloc(sandbox_machine.env, (n + 2) * sizeof *grown);
     if (grown == NULL) {
         buf_free(&item);
         return;
     }
-    agent.env = grown;
-    agent.env[n] = buf_take(&item);
-    agent.env[n + 1] = NULL;
+    sandbox_machine.env = grown;
+    sandbox_machine.env[n] = buf_take(&item);
+    sandbox_machine.env[n + 1] = NULL;
 }
 
 static void read_members(const struct json_doc *d, struct confine_config *c) {
@@ -166,16 +167,16 @@ static void read_members(const struct json_doc *d, struct confine_config *c) {
     c->limits.memory = number_of(d, limits, "memory", 0);
     c->limits.disk = number_of(d, limits, "disk", 0);
     c->limits.open_files = number_of(d, limits, "open_files", 0);
-    agent.id = text_of(d, 0, "id");
+    sandbox_machine.id = text_of(d, 0, "id");
     agent.token = text_of(d, 0, "token");
-    agent.cwd = text_of(d, 0, "cwd");
+    sandbox_machine.cwd = text_of(d, 0, "cwd");
     agent.detached = flag_of(d, 0, "detached");
     uint64_t idle = number_of(d, 0, "idle_ms", UINT64_MAX);
     agent.idle_ms = idle > INT64_MAX ? -1 : (int64_t)idle;
     make_env(d);
     if (agent.token == NULL || agent.token[0] == '\0') bad_config("token");
     if (agent.detached && c->dir == NULL) bad_config("dir");
-    if (agent.id == NULL) agent.id = "";
+    if (sandbox_machine.id == NULL) sandbox_machine.id = "";
 }
 
 static void read_all(struct confine_config *c) {
@@ -212,7 +213,7 @@ void local_start_confined(void) {
     make_directory(&c);
     keeper_split(&c, agent.detached);
     if (!confine_apply(&c, &e)) give_up(&e);
-    if (agent.cwd == NULL) agent.cwd = confine_home() != NULL ? confine_home() : "/";
+    if (sandbox_machine.cwd == NULL) sandbox_machine.cwd = confine_home() != NULL ? confine_home() : "/";
     env_default("", USUAL_PATH);
     env_default("HOME=", confine_home());
     env_default("TMPDIR=", confine_tmp());

@@ -7,11 +7,15 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/sandbox.h"
 #include "agent/confine.h"
+#include "agent/confine_host.h"
+#include "agent/host.h"
 #include "agent/lifetime.h"
 #include "agent/local_start.h"
 #include "agent/loop.h"
 #include "agent/serve.h"
+#include "agent/tenant.h"
 #include "agent/workers.h"
 #include "util/testing.h"
 #include "util/text.h"
@@ -27,7 +31,26 @@
 #define AGENT_WITH_LOCAL 1
 #endif
 
+#ifndef AGENT_WITH_HOST
+#define AGENT_WITH_HOST 1
+#endif
+
+#define HOST_CAPACITY      64
+#define HOST_CAPACITY_MOST 16384
+#define HOST_UID_FIRST     20000
+#define HOST_UID_LAST      64999
+#define HOST_LANDLOCK      6
+#define HOST_DIRECTORY     "/sbx/homes"
+
 extern char **environ;
+
+static struct {
+    bool on;
+    size_t capacity;
+    uid_t first_uid;
+    int landlock;
+    const char *directory;
+} host = {.directory = HOST_DIRECTORY};
 
 static const char version[] = "hfsandbox-agent " SBX_AGENT_VERSION "\n";
 static const char help[] =
@@ -42,6 +65,12 @@ static const char help[] =
     "  SBX_PORT              1 to 65535; 8000 unless said\n"
     "  SBX_IDLE_TIMEOUT      seconds without activity after which the agent ends; 0 or absent: never\n"
     "  SBX_MAX_CONNECTIONS   8192 unless said\n"
+    "  SBX_HOST_MODE         1: many sandboxes, each a user and a directory of its own; needs root\n"
+    "  SBX_CAPACITY          how many; 64 unless said\n"
+    "  SBX_HOST_DIRECTORY    where their homes are; /sbx/homes unless said\n"
+    "  SBX_HOST_FIRST_UID    the first of their users; 20000 unless said\n"
+    "  SBX_MIN_LANDLOCK_ABI  what the kernel must have at least; 6 unless said, or --allow-unconfined\n"
+    "  SBX_COMPAT_HOST_TOKEN 0: SBX_TOKEN makes and ends sandboxes, but does not open them\n"
     "  SBX_STREAM_LIMIT, SBX_SANDBOX_OUTPUT_LIMIT, SBX_AGENT_OUTPUT_LIMIT\n"
     "                        bytes of output held of a stream, of all commands, of all sandboxes;\n"
     "                        1048576, 8388608 and 67108864 unless said\n"
@@ -111,27 +140,42 @@ static void take_environment(void) {
         if (token == NULL && file == NULL) copy[kept++] = copied(environ[i]);
         if (scrub) memset(environ[i], 0, strlen(environ[i]));
     }
-    environ = agent.env = copy;
+    environ = sandbox_machine.env = copy;
+}
+
+static void read_host_environment(void) {
+    host.first_uid =
+        (uid_t)env_number(ENV_HOST_UIDS, 1000, HOST_UID_LAST - HOST_CAPACITY_MOST, HOST_UID_FIRST);
+    host.landlock = (int)env_number(ENV_MIN_LANDLOCK, 1, 1000, HOST_LANDLOCK);
+    agent.compatible_token = env_number(ENV_COMPAT_TOKEN, 0, 1, 1) == 1;
+    if (getenv(ENV_HOST_DIRECTORY) != NULL) host.directory = copied(getenv(ENV_HOST_DIRECTORY));
 }
 
 static void read_environment(bool allow_no_auth) {
-    const char *host_mode = getenv(ENV_HOST_MODE);
-    if (host_mode != NULL && strcmp(host_mode, "1") == 0)
-        fail("%s is '%s', but this agent serves one sandbox only; start it without", ENV_HOST_MODE,
-             host_mode);
     agent.port = (int)env_number(ENV_PORT, 1, 65535, DEFAULT_PORT);
     uint64_t idle = env_number(ENV_IDLE_TIMEOUT, 0, INT32_MAX, 0);
     agent.idle_ms = idle == 0 ? -1 : (int64_t)idle * 1000;
     agent.max_connections = (size_t)env_number(ENV_MAX_CONNECTIONS, 1, 1 << 20, LIMIT_CONNECTIONS);
-    env_number(ENV_CAPACITY, 0, INT32_MAX, 0);
+    host.on = env_number(ENV_HOST_MODE, 0, 1, 0) == 1;
+    host.capacity = env_number(ENV_CAPACITY, 1, HOST_CAPACITY_MOST, HOST_CAPACITY);
+    if (AGENT_WITH_HOST && host.on) read_host_environment();
     take_environment();
     if (agent.token == NULL && !allow_no_auth)
         fail(
             "%s is not set: everybody who reaches the port could run commands. Set it, or allow that with %s",
             ENV_TOKEN, "--allow-no-auth");
-    agent.id = "";
+    sandbox_machine.id = "";
     static char cwd[LIMIT_PATH];
-    agent.cwd = syscall(SYS_getcwd, cwd, sizeof cwd) > 0 && cwd[0] == '/' ? cwd : "/";
+    sandbox_machine.cwd = syscall(SYS_getcwd, cwd, sizeof cwd) > 0 && cwd[0] == '/' ? cwd : "/";
+}
+
+/* Each sandbox is a user, a directory and a domain of its own in this machine. */
+static void begin_host(bool weaker) {
+    struct confine_error e = {.step = ""};
+    agent.host = &host_mode;
+    if (!tenants_init(host.directory, host.first_uid, HOST_UID_LAST, host.capacity)) exit(1);
+    if (!confine_host(host.landlock, weaker, &e))
+        fail("%s: %s%s%s", e.step, e.text, e.remedy[0] != '\0' ? "; " : "", e.remedy);
 }
 
 /* Each connection is a descriptor, and each command some more. */
@@ -156,7 +200,7 @@ static int serve(void) {
 }
 
 int main(int argc, char **argv) {
-    bool local = false, allow_no_auth = false;
+    bool local = false, allow_no_auth = false, weaker = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--version") == 0)
             return !whole_write(STDOUT_FILENO, version, sizeof version - 1);
@@ -166,6 +210,8 @@ int main(int argc, char **argv) {
             local = true;
         } else if (strcmp(argv[i], "--allow-no-auth") == 0) {
             allow_no_auth = true;
+        } else if (AGENT_WITH_HOST && strcmp(argv[i], "--allow-unconfined") == 0) {
+            weaker = true;
         } else {
             agent_complain("unknown option '%s'; see hfsandbox-agent --help", argv[i]);
             return 2;
@@ -177,7 +223,11 @@ int main(int argc, char **argv) {
         local_start_confined();
     } else {
         read_environment(allow_no_auth);
-        confine_dedicated();
+        if (host.on && !AGENT_WITH_HOST) fail("%s=1: this agent carries one sandbox only", ENV_HOST_MODE);
+        if (AGENT_WITH_HOST && host.on)
+            begin_host(weaker);
+        else
+            confine_dedicated();
     }
     raise_descriptors();
     return serve();

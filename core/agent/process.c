@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/process_table.h"
+#include "agent/sandbox.h"
 #include "agent/spawn.h"
 #include "agent/stream.h"
 #include "agent/watch.h"
@@ -18,24 +20,15 @@
 #include "wire/limits.h"
 #include "wire/names.h"
 
-#define BUCKETS        256
-#define TICK_FIRST     1 /* ms after the clone; most commands run by then, and many have ended */
-#define TICK_MOST      50
-#define FINISHED_BYTES MIB(4) /* of command lines of ended processes */
+#define TICK_FIRST 1 /* ms after the clone; most commands run by then, and many have ended */
+#define TICK_MOST  50
 
-static struct process *by_number[BUCKETS], *by_pid[BUCKETS];
-static struct process *oldest, *newest;
-static struct process *finished_first, *finished_last;
-static size_t running_count, finished_count, finished_bytes;
+static size_t running_count;
 static uint64_t next_number;
 static int64_t last_end;
-static size_t stream_limit = LIMIT_STREAM;
+static size_t stream_limit = LIMIT_STREAM, sandbox_limit = LIMIT_SANDBOX_OUT;
 static bool ending;
-
-static bool reclaim(struct output_pool *pool);
 static struct output_pool agent_pool = {.max = LIMIT_AGENT_OUT};
-static struct output_pool sandbox_pool = {
-    .parent = &agent_pool, .max = LIMIT_SANDBOX_OUT, .reclaim = reclaim};
 
 static void turn(struct later *l);
 
@@ -52,41 +45,27 @@ static bool env_size(const char *name, size_t *out) {
 }
 
 bool process_init(void) {
-    if (!env_size(ENV_STREAM_LIMIT, &stream_limit) || !env_size(ENV_SANDBOX_LIMIT, &sandbox_pool.max) ||
+    if (!env_size(ENV_STREAM_LIMIT, &stream_limit) || !env_size(ENV_SANDBOX_LIMIT, &sandbox_limit) ||
         !env_size(ENV_AGENT_LIMIT, &agent_pool.max))
         return false;
+    process_set_init(&sandbox_machine.processes);
     tree_init();
     if (spawn_init() && reap_init()) return true;
     agent_complain("cannot prepare to start commands: %s", strerror(errno));
     return false;
 }
 
+void process_set_init(struct process_set *set) {
+    set->pool =
+        (struct output_pool){.parent = &agent_pool, .max = sandbox_limit, .reclaim = process_table_reclaim};
+}
+
 size_t process_running(void) {
     return running_count;
 }
 
-size_t process_finished(void) {
-    return finished_count;
-}
-
 int64_t process_last_end(void) {
     return last_end;
-}
-
-struct process *process_first(void) {
-    return oldest;
-}
-
-/* Memory is short: the output of the process that ended first goes, if nobody is reading it. */
-static bool reclaim(struct output_pool *pool) {
-    (void)pool;
-    for (struct process *p = finished_first; p != NULL; p = p->finished_after) {
-        if (p->streams != NULL || p->channels[0].out.cap + p->channels[1].out.cap == 0) continue;
-        output_discard(&p->channels[0].out);
-        output_discard(&p->channels[1].out);
-        return true;
-    }
-    return false;
 }
 
 void process_changed(struct process *p) {
@@ -103,66 +82,10 @@ bool process_exit_known(const struct process *p) {
     return p->channels[0].settled && p->channels[1].settled;
 }
 
-/* ---- Finding */
-
-enum process_found process_find(const char *id, struct process **out) {
-    bool own = strncmp(id, "p-", 2) == 0;
-    const char *digits = own ? id + 2 : id;
-    uint64_t value;
-    if (!text_u64(digits, strlen(digits), &value)) return PROCESS_MALFORMED;
-    struct process *found = NULL;
-    for (struct process *p = (own ? by_number : by_pid)[value % BUCKETS]; p != NULL;
-         p = own ? p->next_number : p->next_pid) {
-        if (!p->listed || p->state == PROCESS_STARTING || (own ? p->number : (uint64_t)p->pid) != value)
-            continue;
-        found = p; /* of ended ones that had the same pid, the latest stands first */
-        break;
-    }
-    *out = found;
-    return found != NULL ? PROCESS_FOUND : PROCESS_UNKNOWN;
-}
-
-struct process *process_of_key(struct key *k) {
-    return (struct process *)((char *)k - offsetof(struct process, key));
-}
-
-static void enter_tables(struct process *p) {
-    p->next_number = by_number[p->number % BUCKETS];
-    by_number[p->number % BUCKETS] = p;
-    p->next_pid = by_pid[(unsigned)p->pid % BUCKETS];
-    by_pid[(unsigned)p->pid % BUCKETS] = p;
-    p->older = newest;
-    if (newest != NULL)
-        newest->newer = p;
-    else
-        oldest = p;
-    newest = p;
-    p->listed = true;
-}
-
-static void leave_tables(struct process *p) {
-    struct process **at = &by_number[p->number % BUCKETS];
-    while (*at != p)
-        at = &(*at)->next_number;
-    *at = p->next_number;
-    at = &by_pid[(unsigned)p->pid % BUCKETS];
-    while (*at != p)
-        at = &(*at)->next_pid;
-    *at = p->next_pid;
-    if (p->older != NULL)
-        p->older->newer = p->newer;
-    else
-        oldest = p->newer;
-    if (p->newer != NULL)
-        p->newer->older = p->older;
-    else
-        newest = p->older;
-}
-
 /* ---- The end */
 
 static void free_process(struct process *p) {
-    leave_tables(p);
+    process_table_leave(p);
     loop_unlater(&p->later);
     loop_untimer(&p->tick);
     loop_untimer(&p->timeout);
@@ -173,43 +96,6 @@ static void free_process(struct process *p) {
     free(p->kill.survivors);
     free(p->kill.before);
     free(p);
-}
-
-static size_t kept_bytes(const struct process *p) {
-    return strlen(p->command.cmd_json);
-}
-
-static void unfinish(struct process *p) {
-    struct process **at = &finished_first, *before = NULL;
-    for (; *at != p; at = &(*at)->finished_after)
-        before = *at;
-    *at = p->finished_after;
-    if (finished_last == p) finished_last = before;
-    finished_count--;
-    finished_bytes -= kept_bytes(p);
-}
-
-void process_forget(struct process *p) {
-    if (!p->listed) return;
-    p->listed = false;
-    keys_forget(&p->key);
-    if (p->finished) unfinish(p);
-    process_changed(p);
-}
-
-static void set_finished(struct process *p) {
-    p->finished = true;
-    if (!p->listed) return;
-    p->finished_after = NULL;
-    if (finished_last != NULL)
-        finished_last->finished_after = p;
-    else
-        finished_first = p;
-    finished_last = p;
-    finished_count++;
-    finished_bytes += kept_bytes(p);
-    while (finished_count > LIMIT_FINISHED || (finished_bytes > FINISHED_BYTES && finished_count > 1))
-        process_forget(finished_first);
 }
 
 /* No longer listed, ended, unwatched: what descendants still write is read and dropped, so that they can go
@@ -271,8 +157,9 @@ static void leader_ended(struct reap *r, int code, int signal) {
     signal_tree_leader_ended(p);
     p->exit_code = code;
     p->exit_signal = signal;
-    p->ended_ms = last_end = loop_now();
+    p->ended_ms = last_end = p->sandbox->processes.last_end = loop_now();
     running_count--;
+    p->sandbox->processes.running--;
     loop_untimer(&p->tick);
     if (p->state == PROCESS_STARTING) started(p);
     if (p->state == PROCESS_RUNNING) p->state = PROCESS_ENDED;
@@ -323,7 +210,8 @@ static int launch(struct process *p, int ends[3]) {
                               .stdin_fd = ends[0],
                               .stdout_fd = ends[1],
                               .stderr_fd = ends[2],
-                              .tree_tag = tree_tag(p->number + 1)};
+                              .tree_tag = tree_tag(p->number + 1),
+                              .sandbox = p->sandbox};
     return spawn_start(&r, &p->spawn, &p->pid);
 }
 
@@ -339,16 +227,17 @@ static size_t ceiling(const struct command *c) {
     return (size_t)c->stream_limit;
 }
 
-static struct process *new_process(struct command *c, bool foreground) {
+static struct process *new_process(struct sandbox *sandbox, struct command *c, bool foreground) {
     struct process *p = calloc(1, sizeof *p);
     if (p == NULL) return NULL;
+    p->sandbox = sandbox;
     p->command = *c;
     memset(c, 0, sizeof *c);
     p->foreground = foreground;
     p->number = next_number;
     p->spawn_step = "";
     for (int i = 0; i < 2; i++) {
-        channel_init(&p->channels[i], &sandbox_pool, ceiling(&p->command), channel_news, p);
+        channel_init(&p->channels[i], &sandbox->processes.pool, ceiling(&p->command), channel_news, p);
     }
     input_init(&p->input, input_news);
     return p;
@@ -363,9 +252,11 @@ static void abandon(struct process *p) {
     free(p);
 }
 
-struct process *process_start(struct command *c, bool foreground, const char *key, int *error) {
-    *error = ending || running_count >= LIMIT_PROCESSES ? EBUSY : ENOMEM;
-    struct process *p = *error == EBUSY ? NULL : new_process(c, foreground);
+struct process *process_start(struct sandbox *sandbox, struct command *c, bool foreground, const char *key,
+                              int *error) {
+    struct process_set *set = &sandbox->processes;
+    *error = ending || set->closed || running_count >= LIMIT_PROCESSES ? EBUSY : ENOMEM;
+    struct process *p = *error == EBUSY ? NULL : new_process(sandbox, c, foreground);
     if (p == NULL) {
         command_free(c);
         return NULL;
@@ -385,13 +276,14 @@ struct process *process_start(struct command *c, bool foreground, const char *ke
     }
     next_number++;
     running_count++;
+    set->running++;
     watch_wake();
     tree_started(next_number);
     p->started_ms = loop_now();
     p->started_wall_ms = clock_wall_ms();
-    enter_tables(p);
+    process_table_enter(p);
     reap_expect(&p->reap, p->pid, leader_ended);
-    if (key != NULL) keys_remember(&p->key, key);
+    if (key != NULL) keys_remember(&sandbox->keys, &p->key, key);
     feed_first(p);
     p->tick_ms = TICK_FIRST;
     loop_timer(&p->tick, loop_now() + p->tick_ms, tick);
@@ -418,7 +310,7 @@ static void turn(struct later *l) {
     struct process *p = (struct process *)((char *)l - offsetof(struct process, later));
     if (p->state == PROCESS_STARTING) started(p);
     if (p->state == PROCESS_STARTING) return;
-    if (!p->finished && p->state == PROCESS_ENDED && process_exit_known(p)) set_finished(p);
+    if (!p->finished && p->state == PROCESS_ENDED && process_exit_known(p)) process_table_finish(p);
     tell(p);
     if (p->finished && testing_off("keep-pipes"))
         for (int i = 0; i < 2; i++)

@@ -18,15 +18,26 @@
 #include "util/buf.h"
 
 struct process;
+struct sandbox;
 struct signal_tree;
 struct spawn;
 struct stream;
 
+/* The processes of one sandbox. */
+struct process_set {
+    struct process *oldest, *newest;                /* by start */
+    struct process *first_finished, *last_finished; /* by end */
+    size_t running, finished, finished_bytes;
+    int64_t last_end; /* loop_now() when the last one ended; 0 = none yet */
+    bool closed;      /* nothing is started any more */
+    struct output_pool pool;
+};
+
 /* What the rest of the agent needs. */
 
-bool process_init(void);      /* once, with SIGCHLD blocked and loop_init done; false: said why on stderr */
-size_t process_running(void); /* commands that run now: they count as activity */
-size_t process_finished(void);
+bool process_init(void); /* once, with SIGCHLD blocked and loop_init done; false: said why on stderr */
+void process_set_init(struct process_set *set);
+size_t process_running(void);   /* commands of all sandboxes that run now: they count as activity */
 int64_t process_last_end(void); /* loop_now() when the last one ended; 0 = none yet */
 
 /* At shutdown: SIGTERM to every tree, then SIGKILL after grace_ms; done is called when nothing is left or
@@ -51,9 +62,10 @@ struct process_waiter {
 
 struct process {
     struct process *next_number, *next_pid; /* in the hash tables */
-    struct process *older, *newer;          /* in the list of all, by start */
+    struct process *older, *newer;          /* in the list of its sandbox, by start */
     struct process *finished_after;         /* in the order of their ends */
 
+    struct sandbox *sandbox;
     uint64_t number; /* id "p-<number>" */
     pid_t pid;
     enum process_state state;
@@ -88,10 +100,12 @@ struct process {
 /* Starts what *c says and takes it over. NULL: *error is an errno, or EBUSY for a limit on what runs at once;
    nothing was started. Whether the program could be executed shows later (PROCESS_FAILED). key NULL = none,
    else one that keys_find called new. */
-struct process *process_start(struct command *c, bool foreground, const char *key, int *error);
+struct process *process_start(struct sandbox *sandbox, struct command *c, bool foreground, const char *key,
+                              int *error);
 
 enum process_found { PROCESS_FOUND, PROCESS_UNKNOWN, PROCESS_MALFORMED };
-enum process_found process_find(const char *id, struct process **out); /* "p-3", or a bare pid */
+enum process_found process_find(const struct process_set *set, const char *id,
+                                struct process **out); /* "p-3", or a bare pid */
 struct process *process_of_key(struct key *k);
 
 /* Kills the whole tree; the end comes later, when it is known what survived. No effect while that is under
@@ -110,7 +124,6 @@ void process_forget(struct process *p); /* no longer listed; freed when it has e
 void process_wait(struct process *p, struct process_waiter *w);
 void process_unwait(struct process_waiter *w); /* no effect when not waiting */
 
-struct process *process_first(void); /* the oldest listed one that runs or has run; then ->newer */
 void process_changed(
     struct process *p); /* at the end of the turn: streams, waiters, what follows from the state */
 bool process_exit_known(const struct process *p); /* it has ended, and its own output is all held */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/process.h"
+#include "agent/process_table.h"
 #include "util/testing.h"
 
 #define INTERVAL_COUNT 10
@@ -15,14 +16,16 @@ static int64_t kill_at;
 static void (*all_done)(void);
 
 bool process_limit_hit(pid_t pid, const char *limit) {
-    pid_t session = getsid(pid);
-    for (struct process *p = process_first(); p != NULL; p = p->newer) {
-        if (p->state != PROCESS_RUNNING || (p->pid != pid && p->pid != session)) continue;
-        p->limit = limit;
-        process_kill(p);
-        return true;
-    }
-    return false;
+    struct process *p = process_table_running(pid);
+    if (p == NULL) p = process_table_running(getsid(pid));
+    if (p == NULL) return false;
+    p->limit = limit;
+    process_kill(p);
+    return true;
+}
+
+static void name_ending(struct process *p) {
+    if (p->state == PROCESS_RUNNING && p->limit == NULL) p->limit = "sandbox";
 }
 
 static void killed(struct tree_op *op) {
@@ -63,9 +66,7 @@ void process_end_all(int64_t grace_ms, void (*done)(void)) {
     if (all_done != NULL) return;
     all_done = done;
     process_refuse_starts();
-    for (struct process *p = process_first(); p != NULL; p = p->newer) {
-        if (p->state == PROCESS_RUNNING && p->limit == NULL) p->limit = "sandbox";
-    }
+    process_table_each(name_ending);
     kill_at = loop_now() + grace_ms;
     everything.number = TREE_ALL;
     everything.alone = getpid() == 1;

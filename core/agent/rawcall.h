@@ -44,6 +44,24 @@ RAWCALL_CHILD static inline long raw_clone(unsigned long flags, void **stack_top
     return result;
 }
 
+/* A child that ends at once, as soon as it is there: its pid, or why there could be none. */
+RAWCALL_CHILD static inline long raw_clone_probe(unsigned long flags) {
+    long result;
+    register long r10 __asm__("r10") = 0;
+    register long r8 __asm__("r8") = 0;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%edi, %%edi\n\t"
+                     "mov %[exit], %%eax\n\t"
+                     "syscall\n"
+                     "1:"
+                     : "=a"(result), "+D"(flags)
+                     : "a"((long)SYS_clone), "S"(0L), "d"(0L), "r"(r10), "r"(r8), [exit] "i"(SYS_exit)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
 #elif defined(__aarch64__)
 
 RAWCALL_CHILD static inline long raw6(long n, long a, long b, long c, long d, long e, long f) {
@@ -74,6 +92,24 @@ RAWCALL_CHILD static inline long raw_clone(unsigned long flags, void **stack_top
                      "1:"
                      : "+r"(x0)
                      : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4)
+                     : "memory");
+    return x0;
+}
+
+RAWCALL_CHILD static inline long raw_clone_probe(unsigned long flags) {
+    register long x8 __asm__("x8") = SYS_clone;
+    register long x0 __asm__("x0") = (long)flags;
+    register long x1 __asm__("x1") = 0;
+    register long x2 __asm__("x2") = 0;
+    register long x3 __asm__("x3") = 0;
+    register long x4 __asm__("x4") = 0;
+    __asm__ volatile("svc 0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x8, %[exit]\n\t"
+                     "svc 0\n"
+                     "1:"
+                     : "+r"(x0), "+r"(x8)
+                     : "r"(x1), "r"(x2), "r"(x3), "r"(x4), [exit] "i"(SYS_exit)
                      : "memory");
     return x0;
 }

@@ -1,134 +1,47 @@
 #include "agent/route.h"
 
-#include <linux/landlock.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/confine.h"
-#include "agent/escape.h"
-#include "agent/loop.h"
-#include "agent/process.h"
-#include "agent/watch.h"
+#include "agent/host.h"
+#include "agent/sandbox.h"
+#include "agent/tenant.h"
 #include "agent/turn.h"
 #include "util/testing.h"
 #include "util/text.h"
-#include "wire/limits.h"
 #include "wire/names.h"
 
-#define FEATURES                                                                                             \
-    "[\"" FEATURE_KEYS "\",\"" FEATURE_FRAMES "\",\"" FEATURE_PROCESS "\",\"" FEATURE_FILES                  \
-    "\",\"" FEATURE_PARTS "\"]"
+static bool is_secret(const char *given, const char *wanted) {
+    return text_equal_secret(given, strlen(given), wanted, strlen(wanted));
+}
 
-/* True without a token too when the agent was started with --allow-no-auth. */
-static bool token_valid(const struct http_request *r) {
+/* NULL: none, or two: whose are they? */
+static const char *token_of(const struct http_request *r) {
     const char *given = NULL;
-    if (agent.token == NULL || testing_off("token")) return true;
     for (size_t i = 0; i < r->header_count; i++) {
         if (strcasecmp(r->headers[i].name, HEADER_TOKEN) != 0) continue;
-        if (given != NULL) return false; /* two: whose are they? */
+        if (given != NULL) return NULL;
         given = r->headers[i].value;
     }
-    return given != NULL && text_equal_secret(given, strlen(given), agent.token, strlen(agent.token));
+    return given;
 }
 
-static const char *mode(void) {
-    return "dedicated";
+bool route_token_valid(const struct http_request *r) {
+    if (agent.token == NULL || testing_off("token")) return true;
+    const char *given = token_of(r);
+    return given != NULL && is_secret(given, agent.token);
 }
 
-static void put_landlock(struct buf *json) {
-    static const char *const since[] = {"fs", "refer", "truncate", "net", "ioctl_dev", "scope"};
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    buf_printf(json, "\"landlock\":{\"abi\":%ld,\"features\":[", abi < 0 ? 0 : abi);
-    for (long i = 0; i < abi && i < (long)(sizeof since / sizeof *since); i++)
-        buf_printf(json, "%s\"%s\"", i > 0 ? "," : "", since[i]);
-    buf_puts(json, "]}");
+/* The host's token opens each sandbox too, unless that is switched off; one sandbox's token opens nothing
+ * else. */
+static bool scoped_token_valid(const struct http_request *r, const struct tenant *t) {
+    if (agent.compatible_token && route_token_valid(r)) return true;
+    const char *given = token_of(r);
+    return t != NULL && given != NULL && (is_secret(given, t->token) || testing_off("tenant-token"));
 }
 
-static void health(struct exchange *x) {
-    struct buf json = BUF_INIT(KIB(4));
-    buf_printf(&json, "{\"status\":\"ok\",\"protocol\":%d", WIRE_PROTOCOL);
-    if (token_valid(x->request)) {
-        buf_printf(&json,
-                   ",\"version\":\"%s\",\"uptime_ms\":%lld,\"sandboxes\":0,\"mode\":\"%s\",\"auth\":\"%s\",",
-                   agent.version, (long long)(loop_now() - agent.started_ms), mode(),
-                   agent.token != NULL ? "required" : "disabled");
-        put_landlock(&json);
-        buf_puts(&json, ",\"features\":" FEATURES);
-    }
-    buf_putc(&json, '}');
-    exchange_json(x, 200, &json);
-}
-
-struct info {
-    struct watch_waiter waiter; /* first, so that the one is the other */
-    struct exchange *x;
-};
-
-static void info_close(struct exchange *x) {
-    struct info *i = x->ctx;
-    watch_unask(&i->waiter);
-    free(i);
-}
-
-static void info_answer(struct watch_waiter *w, const struct watch_usage *u) {
-    struct exchange *x = ((struct info *)w)->x;
-    struct buf json = BUF_INIT(MIB(1));
-    if (!u->known) {
-        exchange_error(x, WIRE_INTERNAL, "/proc cannot be read");
-        return;
-    }
-    buf_printf(&json, "{\"version\":\"%s\"", agent.version);
-    if (agent.id[0] != '\0') { /* a job's agent does not know it */
-        buf_puts(&json, ",\"id\":");
-        escape_string(&json, agent.id, strlen(agent.id));
-    }
-    buf_printf(&json, ",\"mode\":\"%s\",\"features\":" FEATURES ",\"isolation\":", mode());
-    confine_report(&json);
-    buf_puts(&json, ",\"network\":");
-    confine_report_network(&json);
-    buf_puts(&json, ",\"limits\":");
-    confine_report_limits(&json);
-    buf_printf(&json, ",\"usage\":{\"memory\":%llu,\"processes\":%zu,\"disk\":%llu}",
-               (unsigned long long)u->memory, u->processes, (unsigned long long)u->disk);
-    if (agent.idle_ms >= 0)
-        buf_printf(&json, ",\"idle_ms\":%lld", (long long)agent.idle_ms);
-    else
-        buf_puts(&json, ",\"idle_ms\":null");
-    buf_printf(&json, ",\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
-               (long long)(loop_now() - agent.started_ms), process_running(), process_finished());
-    exchange_json(x, 200, &json);
-}
-
-static void info(struct exchange *x) {
-    struct info *i = calloc(1, sizeof *i);
-    if (i == NULL) {
-        exchange_error(x, WIRE_INTERNAL, "out of memory");
-        return;
-    }
-    i->waiter.done = info_answer;
-    i->x = x;
-    x->ctx = i;
-    x->on_close = info_close;
-    watch_ask(&i->waiter);
-}
-
-static void shutdown_now(struct exchange *x) {
-    struct buf json = BUF_INIT(64);
-    buf_puts(&json, "{\"ok\":true}");
-    exchange_json(x, 200, &json);
-    agent_shutdown(0);
-}
-
-static const struct route health_route = {"GET", "health", BODY_NONE, 0, health};
-static const struct route machine_routes[] = {
-    {"GET", "info", BODY_NONE, 0, info},
-    {"POST", "shutdown", BODY_NONE, 0, shutdown_now},
-    {NULL, NULL, BODY_NONE, 0, NULL},
-};
+static const struct route health_route = {"GET", "health", BODY_NONE, 0, handle_health};
 
 /* Matches a path without outer slashes. What stands for ":id" is found in *param, *param_len; for ":rest*" it
  * is all that follows. */
@@ -158,11 +71,16 @@ static bool method_matches(const char *wanted, const char *method) {
     return strcmp(wanted, "GET") == 0 && strcmp(method, "HEAD") == 0;
 }
 
-static const struct route *find(struct turn *t, const char *path, const char *end) {
-    const struct route *tables[] = {machine_routes, handle_process_routes, handle_files_routes,
-                                    handle_proxy_routes};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        for (const struct route *r = tables[i]; r->method != NULL; r++) {
+typedef const struct route *route_table;
+static const route_table dedicated[] = {handle_machine_routes, handle_process_routes, handle_files_routes,
+                                        handle_proxy_routes, NULL};
+static const route_table scoped[] = {handle_scoped_routes, handle_process_routes, handle_files_routes,
+                                     handle_proxy_routes, NULL};
+
+static const struct route *find(struct turn *t, const route_table *tables, const char *path,
+                                const char *end) {
+    for (; *tables != NULL; tables++) {
+        for (const struct route *r = *tables; r->method != NULL; r++) {
             const char *param = NULL;
             size_t len = 0;
             if (!method_matches(r->method, t->x.request->method) ||
@@ -183,20 +101,54 @@ static const struct route *find(struct turn *t, const char *path, const char *en
     return NULL;
 }
 
+static bool begins(const char *path, const char *end, const char *with) {
+    size_t len = strlen(with);
+    return (size_t)(end - path) > len && memcmp(path, with, len) == 0;
+}
+
+static const struct route *refuse(struct exchange *x) {
+    exchange_error(x, WIRE_FORBIDDEN, "invalid or missing " HEADER_TOKEN);
+    return NULL;
+}
+
+/* What stands below sandboxes/<id>/. */
+static const struct route *find_scoped(struct exchange *x, const char *id, const char *slash, const char *end,
+                                       bool *authenticated) {
+    size_t len = (size_t)(slash - id);
+    struct tenant *t = agent.host->find(id, len);
+    const route_table absent[] = {agent.host->absent, NULL};
+    if (!scoped_token_valid(x->request, t)) return refuse(x);
+    *authenticated = true;
+    if (t != NULL) x->sandbox = &t->sandbox;
+    const struct route *found = find((struct turn *)x, t != NULL ? scoped : absent, slash + 1, end);
+    if (found == NULL && t == NULL)
+        exchange_error(x, WIRE_NO_SANDBOX, "no such sandbox: %.*s", (int)(len < 64 ? len : 64), id);
+    else if (found == NULL)
+        exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", x->request->method, x->request->target);
+    return found;
+}
+
 const struct route *route_find(struct exchange *x, bool *authenticated) {
     const struct http_request *r = x->request;
     const char *path = r->target + strspn(r->target, "/"), *end = strchr(path, '\0');
     while (end > path && end[-1] == '/')
         end--;
     size_t len = (size_t)(end - path);
+    x->sandbox = &sandbox_machine;
     if (len == 6 && memcmp(path, "health", 6) == 0 && method_matches("GET", r->method)) return &health_route;
-    if (!token_valid(r)) {
-        exchange_error(x, WIRE_FORBIDDEN, "invalid or missing " HEADER_TOKEN);
-        return NULL;
+    if (agent.host != NULL && begins(path, end, "v1/sandboxes/")) {
+        const char *id = path + strlen("v1/sandboxes/"), *slash = memchr(id, '/', (size_t)(end - id));
+        bool own = slash != NULL && !(end - slash == 6 && memcmp(slash, "/token", 6) == 0);
+        if (own) return find_scoped(x, id, slash, end, authenticated);
     }
+    if (!route_token_valid(r)) return refuse(x);
     *authenticated = true;
+    const route_table of_host[] = {handle_machine_routes, agent.host != NULL ? agent.host->routes : NULL,
+                                   NULL};
     const struct route *found =
-        len > 3 && memcmp(path, "v1/", 3) == 0 ? find((struct turn *)x, path + 3, end) : NULL;
+        begins(path, end, "v1/")
+            ? find((struct turn *)x, agent.host != NULL ? of_host : dedicated, path + 3, end)
+            : NULL;
     if (found == NULL) exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", r->method, r->target);
     return found;
 }

@@ -1,5 +1,4 @@
-/* The table of routes, the order of checks before them (PROTOCOL 5: health, token, route) and the small
-   handlers: health, info, shutdown. */
+/* The table of routes and the order of checks before them: health, token, route. */
 #ifndef AGENT_ROUTE_H
 #define AGENT_ROUTE_H
 
@@ -19,13 +18,22 @@ struct route {
     void (*start)(struct exchange *x);
 };
 
-/* Each route family offers its table, ended by a route without method. */
+/* Each route family offers its table, ended by a route without method. Those of the machine, of the sandboxes
+   in host mode, of a sandbox and of one that is not there: */
+extern const struct route handle_machine_routes[];
+extern const struct route handle_sandboxes_routes[];
+extern const struct route handle_scoped_routes[];
+extern const struct route handle_absent_routes[];
 extern const struct route handle_process_routes[];
 extern const struct route handle_files_routes[];
 extern const struct route handle_proxy_routes[];
 
-/* Called by conn at the head: finds the route, checks the token, or answers the error itself and returns
- * NULL. */
+void handle_health(struct exchange *x);
+
+bool route_token_valid(const struct http_request *r); /* the machine's; true where the agent asks for none */
+
+/* Called by conn at the head: finds the route, checks the token and sets
+   x->sandbox, or answers the error itself and returns NULL. */
 const struct route *route_find(struct exchange *x, bool *authenticated);
 
 #endif

@@ -328,8 +328,8 @@ size_t seccomp_build(const struct seccomp_options *o, struct sock_filter *out, s
         by_value(&p, SYS_personality, 0, ~0U, personalities, 3, SECCOMP_RET_ALLOW, refuse_with(EPERM));
     if (!testing_off("seccomp-calls")) REFUSE_ALL(&p, refused, EPERM);
     if (!testing_off("seccomp-absent")) REFUSE_ALL(&p, absent, ENOSYS);
+    if ((o->shared || o->no_ipc) && !testing_off("seccomp-shared")) REFUSE_ALL(&p, shared_ipc, ENOSYS);
     if (o->shared && !testing_off("seccomp-shared")) {
-        REFUSE_ALL(&p, shared_ipc, ENOSYS);
         REFUSE_ALL(&p, shared_owners, EPERM);
         REFUSE_ALL(&p, shared_attributes, ENOTSUP);
     }

@@ -13,6 +13,7 @@
 struct seccomp_options {
     bool shared; /* no namespaces: the host's Unix sockets, IPC and processes, and the files of the same user
                     would be in reach */
+    bool no_ipc; /* no System V and POSIX IPC: without an own ipc namespace; part of `shared` */
     bool no_network; /* no sockets of the internet: without an own network namespace */
     bool no_suid;    /* no set-uid and set-gid bits: files of the host can be written */
 };

@@ -70,9 +70,6 @@ RAWCALL_CHILD static long child_stdio(const struct spawn_request *r) {
         if (error < 0) return error;
         if (fds[i] != null_fd) raw3(SYS_fcntl, i, F_SETFL, 0);
     }
-    /* exec would close the rest anyway; earlier is better: nothing of the agent's is held up by a directory
-     * that hangs. */
-    raw3(SYS_close_range, 3, (long)~0U, 0);
     return 0;
 }
 
@@ -110,10 +107,13 @@ RAWCALL_CHILD static int child_steps(const struct spawn *s, long *error) {
     const struct spawn_request *r = &s->request;
     if ((*error = raw0(SYS_setsid)) < 0) return STEP_SESSION;
     if ((*error = child_stdio(r)) < 0) return STEP_STDIO;
-    if (r->cwd != NULL && (*error = raw1(SYS_chdir, (long)r->cwd)) < 0) return STEP_CWD;
     if ((*error = child_tag(r->tree_tag)) < 0) return STEP_TAG;
     child_open_files();
-    if ((*error = confine_child()) < 0) return STEP_CONFINE;
+    if ((*error = confine_child(r->sandbox)) < 0) return STEP_CONFINE;
+    /* exec would close the rest anyway; earlier is better: nothing of the agent's is held up by a directory
+     * that hangs. */
+    raw3(SYS_close_range, 3, (long)~0U, 0);
+    if (r->cwd != NULL && (*error = raw1(SYS_chdir, (long)r->cwd)) < 0) return STEP_CWD;
     *error = child_exec(s);
     return STEP_EXEC;
 }

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct sandbox;
+
 struct spawn_request {
     char *const *argv;
     char *const *envp;
@@ -15,6 +17,7 @@ struct spawn_request {
     const char *cwd;
     int stdin_fd, stdout_fd, stderr_fd; /* the child's ends, all above 2, made blocking for it; -1 for stdin
                                            means /dev/null; the caller closes them afterwards */
+    const struct sandbox *sandbox;      /* whose command it is */
     uint64_t tree_tag; /* a limit that marks the command's descendants, see tree.h; 0 = none */
 };
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "agent/sandbox.h"
 #include "util/testing.h"
 
 #define SPARE_TURNS 4
@@ -59,7 +60,8 @@ void turn_release(struct turn *t, bool lost) {
     if (t->authenticated) {
         t->authenticated = false;
         with_token--;
-        last_activity = loop_now();
+        x->sandbox->under_way--;
+        x->sandbox->last_activity = last_activity = loop_now();
     }
 }
 
@@ -94,7 +96,8 @@ void turn_head(struct turn *t) {
     if (authenticated) {
         t->authenticated = t->x.conn->trusted = true;
         with_token++;
-        last_activity = loop_now();
+        t->x.sandbox->under_way++;
+        t->x.sandbox->last_activity = last_activity = loop_now();
     }
     if (t->route == NULL)
         t->drop = true;

@@ -67,6 +67,7 @@ static sbx_status status_of_code(enum wire_code code) {
         return SBX_ERROR_AUTH;
     case WIRE_NOT_FOUND:
     case WIRE_NO_PROCESS:
+    case WIRE_NO_SANDBOX:
         return SBX_ERROR_NOT_FOUND;
     case WIRE_NO_ROUTE:
         return SBX_ERROR_UNSUPPORTED;

@@ -205,7 +205,7 @@ static void put_environment(struct buf *out, const struct job_request *r) {
         put_text(out, JOB_ENV_SERVER_URL, url);
         put_text(out, JOB_ENV_SERVER_MOUNT, SERVER_MOUNT);
     } else {
-        const struct payload *payload = payload_find(PAYLOAD_ARCH);
+        const struct payload *payload = payload_find(PAYLOAD_ARCH, false);
         snprintf(number, sizeof number, "%zu", payload->program_size);
         put_text(out, JOB_ENV_SHA256, payload->sha256);
         put_text(out, JOB_ENV_SIZE, number);
@@ -222,7 +222,7 @@ static void put_secrets(struct buf *out, const struct job_request *r) {
     put_text(out, ENV_TOKEN, token);
     explicit_bzero(token, sizeof token);
     if (r->options->forward_hf_token) put_text(out, "HF_TOKEN", r->hub_token);
-    if (!r->hub_agent) put_text(out, JOB_ENV_PAYLOAD, payload_find(PAYLOAD_ARCH)->text);
+    if (!r->hub_agent) put_text(out, JOB_ENV_PAYLOAD, payload_find(PAYLOAD_ARCH, false)->text);
     buf_putc(out, '}');
 }
 
@@ -280,7 +280,7 @@ sbx_status job_request_begin(struct buf *out, const struct job_request *r, sbx_e
 }
 
 bool job_request_carries_agent(void) {
-    return payload_find(PAYLOAD_ARCH) != NULL;
+    return payload_find(PAYLOAD_ARCH, false) != NULL;
 }
 
 bool job_request_end(struct buf *out, int64_t lifetime_s) {

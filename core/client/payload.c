@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-const struct payload *payload_find(const char *arch) {
+const struct payload *payload_find(const char *arch, bool host) {
     for (const struct payload *p = payload_table; p->arch != NULL; p++)
-        if (strcmp(p->arch, arch) == 0) return p;
+        if (p->host == host && strcmp(p->arch, arch) == 0) return p;
     return NULL;
 }

@@ -10,6 +10,7 @@
     X(NOT_FOUND, "not_found", 404)        /* no such file */                                                               \
     X(NO_ROUTE, "no_route", 404)          /* no such route */                                                              \
     X(NO_PROCESS, "no_process", 404)      /* no such process */                                                            \
+    X(NO_SANDBOX, "no_sandbox", 404)      /* no such sandbox in this host */                                               \
     X(TIMEOUT, "timeout", 408)            /* the peer was too slow */                                                      \
     X(IS_DIRECTORY, "is_directory", 409)  /* a file was needed */                                                          \
     X(CONFLICT, "conflict", 409)          /* the state does not allow it now */                                            \

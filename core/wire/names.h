@@ -15,6 +15,10 @@
 #define ENV_IDLE_TIMEOUT    "SBX_IDLE_TIMEOUT"
 #define ENV_CAPACITY        "SBX_CAPACITY"
 #define ENV_HOST_MODE       "SBX_HOST_MODE"
+#define ENV_COMPAT_TOKEN    "SBX_COMPAT_HOST_TOKEN" /* host mode: 0 = the host's token does not open its sandboxes */
+#define ENV_MIN_LANDLOCK    "SBX_MIN_LANDLOCK_ABI"
+#define ENV_HOST_DIRECTORY  "SBX_HOST_DIRECTORY" /* where homes are */
+#define ENV_HOST_UIDS       "SBX_HOST_FIRST_UID" /* the first of the users that sandboxes get */
 #define ENV_MAX_CONNECTIONS "SBX_MAX_CONNECTIONS"
 #define ENV_STREAM_LIMIT    "SBX_STREAM_LIMIT" /* this and the next two: bytes of held output */
 #define ENV_SANDBOX_LIMIT   "SBX_SANDBOX_OUTPUT_LIMIT"

@@ -50,7 +50,7 @@ def test_token_holds_with_allow_no_auth():
 
 @pytest.mark.parametrize("name,value", [("SBX_PORT", "0"), ("SBX_PORT", "65536"), ("SBX_PORT", "80x"), ("SBX_PORT", " 80"), ("SBX_IDLE_TIMEOUT", "10m"),
                                         ("SBX_IDLE_TIMEOUT", "-1"), ("SBX_IDLE_TIMEOUT", "1.5"), ("SBX_MAX_CONNECTIONS", "0"),
-                                        ("SBX_MAX_CONNECTIONS", "many"), ("SBX_CAPACITY", "x"), ("SBX_HOST_MODE", "1")])
+                                        ("SBX_MAX_CONNECTIONS", "many"), ("SBX_CAPACITY", "x"), ("SBX_HOST_MODE", "2")])
 def test_settings_are_strict(name, value):
     got = run(env={"SBX_TOKEN": "t", "SBX_PORT": str(free_port()), name: value})
     assert got.returncode == 1 and name in got.stderr and f"'{value}'" in got.stderr

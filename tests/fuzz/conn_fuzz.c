@@ -6,6 +6,7 @@
 #include "agent/conn.h"
 #include "agent/loop.h"
 #include "agent/route.h"
+#include "agent/sandbox.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,8 +22,8 @@
         if (!(condition)) abort();                                                                           \
     } while (0)
 
-struct agent_config agent = {
-    .version = "0", .id = "", .port = 1, .idle_ms = -1, .max_connections = 16, .cwd = "/"};
+struct agent_config agent = {.version = "0", .port = 1, .idle_ms = -1, .max_connections = 16};
+struct sandbox sandbox_machine = {.id = "", .cwd = "/"};
 static size_t open_exchanges;
 
 void agent_shutdown(int status) {
@@ -110,6 +111,7 @@ static const struct route routes[] = {
 
 const struct route *route_find(struct exchange *x, bool *authenticated) {
     const struct http_request *r = x->request;
+    x->sandbox = &sandbox_machine;
     *authenticated = http_header(r, HEADER_TOKEN) != NULL;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (strcmp(r->target + (r->target[0] == '/'), routes[i].pattern) == 0) return &routes[i];

@@ -1,4 +1,5 @@
-// links: agent/http.c agent/http_query.c agent/route.c agent/escape.c agent/proxy_head.c agent/file_path.c
+// links: agent/http.c agent/http_query.c agent/route.c agent/handle_machine.c agent/escape.c
+// links: agent/proxy_head.c agent/file_path.c
 /* From the bytes of a request to the place it names: the parser, the search for a route, its parameter, the
    query, the path of a file, the head for a port. Without the token nothing but health is reached. */
 #include "agent/agent.h"
@@ -7,6 +8,8 @@
 #include "agent/process.h"
 #include "agent/proxy_head.h"
 #include "agent/route.h"
+#include "agent/sandbox.h"
+#include "agent/tenant.h"
 #include "agent/turn.h"
 #include "agent/watch.h"
 
@@ -22,19 +25,14 @@
     } while (0)
 
 static char token[] = "t";
-struct agent_config agent = {.version = "0", .id = "", .token = token, .idle_ms = -1, .cwd = "/home/x"};
+struct agent_config agent = {.version = "0", .token = token, .idle_ms = -1};
+struct sandbox sandbox_machine = {.id = "", .cwd = "/home/x"};
 static bool answered;
 
 void agent_shutdown(int status) {
     (void)status;
 }
 int64_t loop_now(void) {
-    return 0;
-}
-size_t process_running(void) {
-    return 0;
-}
-size_t process_finished(void) {
     return 0;
 }
 bool confine_report(struct buf *out) {
@@ -78,7 +76,8 @@ static void at_file(struct exchange *x) {
     const char *why;
     uint64_t number;
     http_query_u64(x->request, "offset", &number);
-    if (http_query(x->request, "path", &value) && file_path_init(&path, value.data, value.len, &why)) {
+    if (http_query(x->request, "path", &value) &&
+        file_path_init(&path, x->sandbox, value.data, value.len, &why)) {
         size_t len;
         const char *name = file_path_name(&path, &len);
         MUST(path.text[0] == '/' && strlen(path.text) == path.len && path.len < LIMIT_PATH);

@@ -85,7 +85,7 @@ def test_status_table_is_sound():
     assert all((int(value) < 0) == name.startswith("ERROR_") for name, value, _ in rows)
 
 
-@pytest.mark.parametrize("name", ["hfsandbox-agent", "hfsandbox-agent-job"])
+@pytest.mark.parametrize("name", ["hfsandbox-agent", "hfsandbox-agent-job", "hfsandbox-agent-host"])
 def test_agent_is_static(name):
     agent = BUILD / "bin" / name
     assert subprocess.run(["readelf", "-d", agent], check=True, capture_output=True, text=True).stdout.find("NEEDED") < 0
@@ -93,7 +93,7 @@ def test_agent_is_static(name):
 
 
 def test_agent_carries_no_test_switch():
-    for name in ("hfsandbox-agent", "hfsandbox-agent-job"):
+    for name in ("hfsandbox-agent", "hfsandbox-agent-job", "hfsandbox-agent-host"):
         assert b"SBX_TEST_OFF" not in (BUILD / "bin" / name).read_bytes()
     assert b"SBX_TEST_OFF" in (BUILD / "bin/hfsandbox-agent-test").read_bytes()
 

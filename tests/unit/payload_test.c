@@ -13,7 +13,7 @@ static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 static void table(void) {
     size_t rows = 0;
     for (const struct payload *p = payload_table; p->arch != NULL; p++, rows++) {
-        CHECK(payload_find(p->arch) == p);
+        CHECK(payload_find(p->arch, p->host) == p);
         CHECK_EQ(strlen(p->text), p->length);
         CHECK_EQ(strspn(p->text, base64), p->length);
         CHECK_EQ(p->length % 4, 0);
@@ -24,12 +24,12 @@ static void table(void) {
     CHECK(rows > 0);
     CHECK(strlen(job_start_script) < 3000);
     CHECK(strstr(job_start_script, "\n#") == NULL && strstr(job_start_script, "\n ") == NULL);
-    CHECK(payload_find("sparc") == NULL);
+    CHECK(payload_find("sparc", false) == NULL);
 }
 
 static const struct payload *native(void) {
     struct utsname machine;
-    return uname(&machine) == 0 ? payload_find(machine.machine) : NULL;
+    return uname(&machine) == 0 ? payload_find(machine.machine, false) : NULL;
 }
 
 int main(int argc, char **argv) {

@@ -1,0 +1,31 @@
+/* Host mode, as the rest of the agent sees it: through a table, which only main.c names, so that the linker
+   leaves it out of the program for jobs that carry one sandbox. agent.host is NULL in dedicated mode. */
+#ifndef AGENT_HOST_H
+#define AGENT_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct file_path;
+struct route;
+struct tenant;
+
+struct host {
+    const struct route *routes; /* of the host itself */
+    const struct route *absent; /* what is answered below a sandbox that is not there */
+    struct tenant *(*find)(const char *id, size_t len);
+    size_t (*count)(void);
+    int64_t (*last_end)(void);
+    void (*begin)(void); /* the loop is there */
+    void (*end_all)(void (*done)(void));
+    bool (*path_init)(struct file_path *p, const char *bytes, size_t len); /* these three: file_beneath.h */
+    int (*resolve)(const struct tenant *t, int at, const char *path, int flags);
+    int (*path_target)(const struct file_path *p, bool make, char *name);
+    bool (*become)(const struct tenant *t);
+    void (*come_back)(const struct tenant *t);
+};
+
+extern const struct host host_mode;
+
+#endif

@@ -1,0 +1,87 @@
+/* A sandbox of host mode: one user id, one home directory and one Landlock domain beside those of the others.
+ */
+#ifndef AGENT_TENANT_H
+#define AGENT_TENANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/loop.h"
+#include "agent/sandbox.h"
+
+#define TENANT_ID    16 /* hex digits */
+#define TENANT_TOKEN 64
+
+enum tenant_state {
+    TENANT_MAKING, /* its home is not there yet: nobody knows of it */
+    TENANT_LIVE,
+    TENANT_ENDING, /* no request reaches it any more; its processes and files are going */
+    TENANT_GONE    /* released when nobody holds it any more */
+};
+
+struct tenant_limits {
+    uint64_t processes, memory; /* 0 = none; memory in bytes, of all its processes together */
+};
+
+/* Somebody who waits for the end. */
+struct tenant_waiter {
+    struct tenant_waiter *next;
+    void (*ended)(struct tenant_waiter *w,
+                  const char *left); /* left: what could not be removed; NULL = nothing */
+};
+
+struct tenant {
+    struct sandbox sandbox;
+    struct tenant *next, *next_id; /* in the order of creation, and in its bucket */
+    char id[TENANT_ID + 1];
+    char token[TENANT_TOKEN + 1];
+    enum tenant_state state;
+    uid_t uid; /* and gid */
+    char *home;
+    int home_fd; /* O_PATH */
+    int ruleset; /* Landlock, entered by each command; -1 without */
+    struct tenant_limits limits;
+    int64_t idle_ms; /* -1 = never */
+    int64_t created_ms, created_wall_ms;
+    size_t held; /* by file operations and others that outlive their request */
+    struct tenant_end *end;
+    struct tenant_waiter *waiters;
+};
+
+/* Host mode is on, with a place for homes and the first user id. False: said why. */
+bool tenants_init(const char *directory, uid_t first, uid_t last, size_t capacity);
+size_t tenants_count(void); /* those that take a place: also while they begin and end */
+size_t tenants_capacity(void);
+int64_t tenants_last_end(void);
+struct tenant *tenants_first(void); /* then ->next; of every state but gone */
+
+struct tenant *tenant_find(const char *id, size_t len); /* a live one */
+
+/* A new one in state making, which has its id, token, user and environment, and takes a place. NULL: no
+   place, no user id, no memory or no random bytes; then *full says whether it is for want of a place. */
+struct tenant *tenant_new(char *const *env, const struct tenant_limits *limits, int64_t idle_ms, bool *full);
+
+/* On a worker: its home and its domain. 0 or an errno. */
+int tenant_make_home(struct tenant *t);
+void tenant_made(struct tenant *t); /* on the loop: it is live */
+
+/* Ends it: its processes, its files, its place. *w, which may be NULL, is told. May be called again. */
+void tenant_end(struct tenant *t, struct tenant_waiter *w);
+void tenant_unwait(struct tenant *t, struct tenant_waiter *w);
+void tenants_end_all(
+    void (*done)(void)); /* at shutdown; done is called when none is left, or at its deadline */
+
+void tenant_idle_start(void); /* from now on those that are idle for too long are ended */
+
+
+/* On the thread of a file operation: its rights are the tenant's until it comes back. False: it stayed as it
+ * was. */
+bool tenant_become(const struct tenant *t);
+void tenant_come_back(const struct tenant *t);
+
+/* For tenant_end.c. */
+void tenant_release(struct tenant *t);
+
+#endif
