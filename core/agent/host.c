@@ -1,13 +1,13 @@
 #include "agent/host.h"
 
 #include "agent/file_beneath.h"
-#include "agent/route.h"
+#include "agent/route_host.h"
 #include "agent/tenant.h"
 
 const struct host host_mode = {
-    .routes = handle_sandboxes_routes,
-    .absent = handle_absent_routes,
-    .find = tenant_find,
+    .tables = route_host_tables,
+    .is_scoped = route_host_is_scoped,
+    .route = route_host_find,
     .count = tenants_count,
     .last_end = tenants_last_end,
     .begin = tenant_idle_start,

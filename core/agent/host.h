@@ -7,14 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct exchange;
 struct file_path;
 struct route;
 struct tenant;
 
 struct host {
-    const struct route *routes; /* of the host itself */
-    const struct route *absent; /* what is answered below a sandbox that is not there */
-    struct tenant *(*find)(const char *id, size_t len);
+    const struct route *const *tables;                    /* of the host itself */
+    bool (*is_scoped)(const char *path, const char *end); /* these two: route_host.h */
+    const struct route *(*route)(struct exchange *x, const char *path, const char *end, bool *authenticated);
     size_t (*count)(void);
     int64_t (*last_end)(void);
     void (*begin)(void); /* the loop is there */

@@ -6,18 +6,16 @@
 #include "agent/agent.h"
 #include "agent/host.h"
 #include "agent/sandbox.h"
-#include "agent/tenant.h"
 #include "agent/turn.h"
 #include "util/testing.h"
 #include "util/text.h"
 #include "wire/names.h"
 
-static bool is_secret(const char *given, const char *wanted) {
-    return text_equal_secret(given, strlen(given), wanted, strlen(wanted));
+bool route_is_secret(const char *given, const char *wanted) {
+    return given != NULL && text_equal_secret(given, strlen(given), wanted, strlen(wanted));
 }
 
-/* NULL: none, or two: whose are they? */
-static const char *token_of(const struct http_request *r) {
+const char *route_token(const struct http_request *r) {
     const char *given = NULL;
     for (size_t i = 0; i < r->header_count; i++) {
         if (strcasecmp(r->headers[i].name, HEADER_TOKEN) != 0) continue;
@@ -29,16 +27,7 @@ static const char *token_of(const struct http_request *r) {
 
 bool route_token_valid(const struct http_request *r) {
     if (agent.token == NULL || testing_off("token")) return true;
-    const char *given = token_of(r);
-    return given != NULL && is_secret(given, agent.token);
-}
-
-/* The host's token opens each sandbox too, unless that is switched off; one sandbox's token opens nothing
- * else. */
-static bool scoped_token_valid(const struct http_request *r, const struct tenant *t) {
-    if (agent.compatible_token && route_token_valid(r)) return true;
-    const char *given = token_of(r);
-    return t != NULL && given != NULL && (is_secret(given, t->token) || testing_off("tenant-token"));
+    return route_is_secret(route_token(r), agent.token);
 }
 
 static const struct route health_route = {"GET", "health", BODY_NONE, 0, handle_health};
@@ -71,14 +60,10 @@ static bool method_matches(const char *wanted, const char *method) {
     return strcmp(wanted, "GET") == 0 && strcmp(method, "HEAD") == 0;
 }
 
-typedef const struct route *route_table;
 static const route_table dedicated[] = {handle_machine_routes, handle_process_routes, handle_files_routes,
                                         handle_proxy_routes, NULL};
-static const route_table scoped[] = {handle_scoped_routes, handle_process_routes, handle_files_routes,
-                                     handle_proxy_routes, NULL};
-
-static const struct route *find(struct turn *t, const route_table *tables, const char *path,
-                                const char *end) {
+const struct route *route_search(struct turn *t, const route_table *tables, const char *path,
+                                 const char *end) {
     for (; *tables != NULL; tables++) {
         for (const struct route *r = *tables; r->method != NULL; r++) {
             const char *param = NULL;
@@ -101,31 +86,9 @@ static const struct route *find(struct turn *t, const route_table *tables, const
     return NULL;
 }
 
-static bool begins(const char *path, const char *end, const char *with) {
-    size_t len = strlen(with);
-    return (size_t)(end - path) > len && memcmp(path, with, len) == 0;
-}
-
-static const struct route *refuse(struct exchange *x) {
+const struct route *route_refuse(struct exchange *x) {
     exchange_error(x, WIRE_FORBIDDEN, "invalid or missing " HEADER_TOKEN);
     return NULL;
-}
-
-/* What stands below sandboxes/<id>/. */
-static const struct route *find_scoped(struct exchange *x, const char *id, const char *slash, const char *end,
-                                       bool *authenticated) {
-    size_t len = (size_t)(slash - id);
-    struct tenant *t = agent.host->find(id, len);
-    const route_table absent[] = {agent.host->absent, NULL};
-    if (!scoped_token_valid(x->request, t)) return refuse(x);
-    *authenticated = true;
-    if (t != NULL) x->sandbox = &t->sandbox;
-    const struct route *found = find((struct turn *)x, t != NULL ? scoped : absent, slash + 1, end);
-    if (found == NULL && t == NULL)
-        exchange_error(x, WIRE_NO_SANDBOX, "no such sandbox: %.*s", (int)(len < 64 ? len : 64), id);
-    else if (found == NULL)
-        exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", x->request->method, x->request->target);
-    return found;
 }
 
 const struct route *route_find(struct exchange *x, bool *authenticated) {
@@ -136,19 +99,13 @@ const struct route *route_find(struct exchange *x, bool *authenticated) {
     size_t len = (size_t)(end - path);
     x->sandbox = &sandbox_machine;
     if (len == 6 && memcmp(path, "health", 6) == 0 && method_matches("GET", r->method)) return &health_route;
-    if (agent.host != NULL && begins(path, end, "v1/sandboxes/")) {
-        const char *id = path + strlen("v1/sandboxes/"), *slash = memchr(id, '/', (size_t)(end - id));
-        bool own = slash != NULL && !(end - slash == 6 && memcmp(slash, "/token", 6) == 0);
-        if (own) return find_scoped(x, id, slash, end, authenticated);
-    }
-    if (!route_token_valid(r)) return refuse(x);
+    if (agent.host != NULL && agent.host->is_scoped(path, end))
+        return agent.host->route(x, path, end, authenticated);
+    if (!route_token_valid(r)) return route_refuse(x);
     *authenticated = true;
-    const route_table of_host[] = {handle_machine_routes, agent.host != NULL ? agent.host->routes : NULL,
-                                   NULL};
+    const route_table *tables = agent.host != NULL ? agent.host->tables : dedicated;
     const struct route *found =
-        begins(path, end, "v1/")
-            ? find((struct turn *)x, agent.host != NULL ? of_host : dedicated, path + 3, end)
-            : NULL;
+        len > 3 && memcmp(path, "v1/", 3) == 0 ? route_search((struct turn *)x, tables, path + 3, end) : NULL;
     if (found == NULL) exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", r->method, r->target);
     return found;
 }

@@ -30,6 +30,17 @@ extern const struct route handle_proxy_routes[];
 
 void handle_health(struct exchange *x);
 
+typedef const struct route *route_table;
+struct turn;
+
+/* For route_host.c: the route among the tables, ended by NULL, for a path after its prefix; the token that
+   was shown, NULL when it is none, or two (whose are they?); a 403. */
+const struct route *route_search(struct turn *t, const route_table *tables, const char *path,
+                                 const char *end);
+const char *route_token(const struct http_request *r);
+bool route_is_secret(const char *given, const char *wanted);
+const struct route *route_refuse(struct exchange *x);
+
 bool route_token_valid(const struct http_request *r); /* the machine's; true where the agent asks for none */
 
 /* Called by conn at the head: finds the route, checks the token and sets

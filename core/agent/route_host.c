@@ -1,0 +1,55 @@
+/* Below v1/sandboxes/<id>/ in host mode: one sandbox, for who knows its token. */
+#include "agent/route_host.h"
+
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/sandbox.h"
+#include "agent/tenant.h"
+#include "agent/turn.h"
+#include "util/testing.h"
+#include "wire/names.h"
+
+#define BELOW "v1/sandboxes/"
+
+static const route_table scoped[] = {handle_scoped_routes, handle_process_routes, handle_files_routes,
+                                     handle_proxy_routes, NULL};
+
+static const route_table absent[] = {handle_absent_routes, NULL};
+const route_table route_host_tables[] = {handle_machine_routes, handle_sandboxes_routes, NULL};
+
+/* The host's token opens each sandbox too, unless that is switched off; one sandbox's token opens nothing
+ * else. */
+static bool scoped_token_valid(const struct http_request *r, const struct tenant *t) {
+    if (agent.compatible_token && route_token_valid(r)) return true;
+    const char *given = route_token(r);
+    return t != NULL && (route_is_secret(given, t->token) || testing_off("tenant-token"));
+}
+
+static const char *end_of_id(const char *path, const char *end) {
+    const char *id = path + strlen(BELOW);
+    return memchr(id, '/', (size_t)(end - id));
+}
+
+/* The token of a sandbox is the host's to tell. */
+bool route_host_is_scoped(const char *path, const char *end) {
+    if ((size_t)(end - path) <= strlen(BELOW) || memcmp(path, BELOW, strlen(BELOW)) != 0) return false;
+    const char *slash = end_of_id(path, end);
+    return slash != NULL && !(end - slash == 6 && memcmp(slash, "/token", 6) == 0);
+}
+
+const struct route *route_host_find(struct exchange *x, const char *path, const char *end,
+                                    bool *authenticated) {
+    const char *id = path + strlen(BELOW), *slash = end_of_id(path, end);
+    size_t len = (size_t)(slash - id);
+    struct tenant *t = tenant_find(id, len);
+    if (!scoped_token_valid(x->request, t)) return route_refuse(x);
+    *authenticated = true;
+    if (t != NULL) x->sandbox = &t->sandbox;
+    const struct route *found = route_search((struct turn *)x, t != NULL ? scoped : absent, slash + 1, end);
+    if (found == NULL && t == NULL)
+        exchange_error(x, WIRE_NO_SANDBOX, "no such sandbox: %.*s", (int)(len < 64 ? len : 64), id);
+    else if (found == NULL)
+        exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", x->request->method, x->request->target);
+    return found;
+}
