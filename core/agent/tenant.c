@@ -44,6 +44,10 @@ size_t tenants_count(void) {
     return host.count;
 }
 
+void tenants_close(void) {
+    host.capacity = 0;
+}
+
 size_t tenants_capacity(void) {
     return host.capacity;
 }

@@ -70,11 +70,11 @@ void tenant_made(struct tenant *t); /* on the loop: it is live */
 /* Ends it: its processes, its files, its place. *w, which may be NULL, is told. May be called again. */
 void tenant_end(struct tenant *t, struct tenant_waiter *w);
 void tenant_unwait(struct tenant *t, struct tenant_waiter *w);
+void tenants_close(void); /* from now on there is no place for another */
 void tenants_end_all(
     void (*done)(void)); /* at shutdown; done is called when none is left, or at its deadline */
 
 void tenant_idle_start(void); /* from now on those that are idle for too long are ended */
-
 
 /* On the thread of a file operation: its rights are the tenant's until it comes back. False: it stayed as it
  * was. */

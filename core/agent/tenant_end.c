@@ -197,8 +197,10 @@ static void (*all_done)(void);
 
 static void look_at_all(struct timer *t) {
     bool left = false;
-    for (struct tenant *i = tenants_first(); i != NULL; i = i->next)
+    for (struct tenant *i = tenants_first(); i != NULL; i = i->next) {
+        if (i->state == TENANT_LIVE) tenant_end(i, NULL);
         left = left || i->state != TENANT_GONE;
+    }
     if (!left || loop_now() >= all_deadline)
         all_done();
     else
@@ -208,9 +210,6 @@ static void look_at_all(struct timer *t) {
 void tenants_end_all(void (*done)(void)) {
     all_done = done;
     all_deadline = loop_now() + ALL_DEADLINE;
-    for (struct tenant *t = tenants_first(), *next; t != NULL; t = next) {
-        next = t->next;
-        if (t->state == TENANT_LIVE) tenant_end(t, NULL);
-    }
+    tenants_close();
     look_at_all(&all_timer);
 }
