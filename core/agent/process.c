@@ -119,7 +119,8 @@ void process_kill(struct process *p) {
     p->kill.signal = SIGKILL;
     p->kill.uncounted = p->timed_out && p->kill.leader != 0;
     /* Beside other sandboxes a process whose mark is nobody's may be anybody's. */
-    p->kill.alone = p->sandbox->tenant == NULL && getpid() == 1 && running_count == (p->kill.leader != 0);
+    bool only = p->sandbox->tenant == NULL || testing_off("only-sandbox");
+    p->kill.alone = only && getpid() == 1 && running_count == (p->kill.leader != 0);
     p->kill.done = kill_done;
     tree_start(&p->kill);
 }

@@ -157,6 +157,33 @@ def test_an_end_beside_commands_that_start_all_the_time(host):
     assert host.processes_of(a.uid) == [] and not a.home.exists()
 
 
+STRAY = """python3 -c '
+import os, resource
+if os.fork(): os._exit(0)
+os.setsid()
+resource.setrlimit(resource.RLIMIT_RTTIME, (77, 77))
+if os.fork(): os._exit(0)
+os.execvp("sleep", ["sleep", "300"])' </dev/null >/dev/null 2>&1"""
+
+
+def strays_after_a_kill_next_door(off=""):
+    """A daemon that has got rid of its command's mark, and a kill of another sandbox's command, by an agent that is pid 1."""
+    with HostAgent(pid1=True, off=off) as h:
+        a, b = h.create(2)
+        a.run(STRAY)
+        wait_until(lambda: len(h.processes_of(a.uid)) == 1, what="the daemon")
+        b.run("sleep 300", timeout=0.3)
+        return len(h.processes_of(a.uid))
+
+
+def test_a_kill_spares_the_daemons_of_other_sandboxes():
+    assert strays_after_a_kill_next_door() == 1
+
+
+def test_control_daemons_of_other_sandboxes():
+    assert strays_after_a_kill_next_door(off="only-sandbox") == 0
+
+
 def test_readers_see_the_end(host):
     (a,) = host.create()
     result = []
