@@ -18,15 +18,17 @@
 #define NR_RESTRICT 446
 
 /* Rights as the kernel numbers them; headers older than the kernel lack the later ones. */
-#define EXECUTE    (1ULL << 0)
-#define WRITE_FILE (1ULL << 1)
-#define READ_FILE  (1ULL << 2)
-#define READ_DIR   (1ULL << 3)
-#define MAKE_CHAR  (1ULL << 6)
-#define MAKE_BLOCK (1ULL << 11)
-#define REFER      (1ULL << 13) /* ABI 2 */
-#define TRUNCATE   (1ULL << 14) /* ABI 3 */
-#define IOCTL_DEV  (1ULL << 15) /* ABI 5 */
+#define EXECUTE     (1ULL << 0)
+#define WRITE_FILE  (1ULL << 1)
+#define READ_FILE   (1ULL << 2)
+#define READ_DIR    (1ULL << 3)
+#define REMOVE_FILE (1ULL << 5)
+#define MAKE_CHAR   (1ULL << 6)
+#define MAKE_FILE   (1ULL << 8)
+#define MAKE_BLOCK  (1ULL << 11)
+#define REFER       (1ULL << 13) /* ABI 2 */
+#define TRUNCATE    (1ULL << 14) /* ABI 3 */
+#define IOCTL_DEV   (1ULL << 15) /* ABI 5 */
 
 #define BIND_TCP (1ULL << 0) /* ABI 4 */
 
@@ -89,8 +91,10 @@ static const struct grant shared[] = {
     {NULL, 0},
 };
 
-/* Host mode: the machine's own tree, as its image made it. /run may hold sockets and secrets of others,
-   /dev/shm and /tmp would be shared. */
+/* Host mode: the machine's own tree, as its image made it. /run may hold sockets and secrets of others, /tmp
+   would be shared. Of /dev/shm, which semaphores and shared memory need, each sandbox has its own files:
+   others' names cannot be listed, their files belong to other users, and what it leaves is removed at its
+   end. */
 static const struct grant tenant[] = {
     {"/usr", READ | EXECUTE},
     {"/bin", READ | EXECUTE},
@@ -113,6 +117,7 @@ static const struct grant tenant[] = {
     {"/dev/tty", READ | CHANGE | IOCTL_DEV},
     {"/dev/ptmx", READ | CHANGE | IOCTL_DEV},
     {"/dev/pts", READ | WRITE_FILE | IOCTL_DEV},
+    {"/dev/shm", READ_FILE | WRITE_FILE | TRUNCATE | MAKE_FILE | REMOVE_FILE},
     {NULL, 0},
 };
 

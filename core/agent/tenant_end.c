@@ -79,6 +79,8 @@ static void removed(struct job *j) {
 static void remove_home(struct job *j) {
     struct tenant_end *e = (struct tenant_end *)((char *)j - offsetof(struct tenant_end, job));
     e->error = tenant_home_remove(e->tenant->id);
+    int error = tenant_home_sweep(e->tenant->uid);
+    if (e->error == 0) e->error = error;
 }
 
 static void clear_up(struct tenant_end *e) {

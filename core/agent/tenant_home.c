@@ -12,8 +12,10 @@
 #include "agent/file_remove.h"
 #include "util/buf.h"
 #include "util/clock.h"
+#include "util/dir.h"
 #include "util/rmtree.h"
 #include "util/scope.h"
+#include "util/testing.h"
 #include "wire/limits.h"
 
 #define REMOVE_SLICE_US 1000000
@@ -92,5 +94,19 @@ int tenant_home_remove(const char *id) {
     if (r != NULL && result == FILE_REMOVE_FAILED && errno != ENOENT) error = errno;
     buf_free(&left);
     if (r != NULL) file_remove_free(r);
+    return error;
+}
+
+int tenant_home_sweep(uid_t uid) {
+    struct dir d;
+    int error = 0;
+    if (testing_off("host-sweep") || !dir_open_path(&d, "/dev/shm")) return 0;
+    for (const struct dir_entry *e; (e = dir_next(&d)) != NULL;) {
+        struct stat st;
+        if (fstatat(d.fd, e->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_uid != uid) continue;
+        if (unlinkat(d.fd, e->name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) != 0 && errno != ENOENT)
+            error = errno;
+    }
+    dir_close(&d);
     return error;
 }

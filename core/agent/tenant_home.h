@@ -14,4 +14,7 @@ char *tenant_home_path(const char *id); /* for free(); NULL: no memory */
 int tenant_home_make(const char *id, uid_t owner, int *home);
 int tenant_home_remove(const char *id);
 
+/* Removes what a user has left among the shared memory of the machine. */
+int tenant_home_sweep(uid_t uid);
+
 #endif

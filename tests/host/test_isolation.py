@@ -145,6 +145,36 @@ def test_control_ports():
         assert a.run(LISTEN).stdout == b"listens\n"
 
 
+SHARE = "python3 -c 'import multiprocessing as m; print(m.Pool(2).map(abs, [-1, -2]))'"
+
+
+def left_in_shared_memory(h):
+    (a,) = h.create()
+    a.run(f"echo kept > /dev/shm/sbx-test-{a.id}; ln -s /etc /dev/shm/sbx-link-{a.id}; mkdir /dev/shm/sbx-dir-{a.id}")
+    path = Path(f"/dev/shm/sbx-test-{a.id}")
+    assert path.read_text() == "kept\n" and not Path(f"/dev/shm/sbx-link-{a.id}").is_symlink() and not Path(f"/dev/shm/sbx-dir-{a.id}").exists()
+    a.end()
+    return path
+
+
+def test_shared_memory_is_each_sandboxs_own(host):
+    a, b = host.create(2)
+    assert a.run(SHARE).stdout == b"[1, 2]\n"
+    name = f"/dev/shm/sbx-test-{a.id}"
+    a.run(f"umask 077; echo private > {name}")
+    assert b.run(f"cat {name}; echo x > {name}; rm -f {name}; ls /dev/shm").stdout == b"" and Path(name).read_text() == "private\n"
+    a.end()
+    b.end()
+    assert not left_in_shared_memory(host).exists()
+
+
+def test_control_shared_memory():
+    with HostAgent(off="host-sweep") as h:
+        path = left_in_shared_memory(h)
+        assert path.exists()
+        path.unlink()
+
+
 def test_a_weaker_kernel_is_an_error():
     h = HostAgent(env={"SBX_MIN_LANDLOCK_ABI": "99"}, clean_exit=False)
     with pytest.raises(AssertionError, match="Landlock of version . here, 99 is needed"):
