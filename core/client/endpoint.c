@@ -92,6 +92,10 @@ void endpoint_free(struct endpoint *endpoint) {
     endpoint->control_fd = -1;
 }
 
+const sbx_error *endpoint_why(const struct endpoint *endpoint, int64_t since) {
+    return endpoint->why != NULL ? endpoint->why(endpoint->trouble_ctx, since) : NULL;
+}
+
 const char *endpoint_where(const struct endpoint *endpoint) {
     switch (endpoint->kind) {
     case ENDPOINT_URL:

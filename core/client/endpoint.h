@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "client/error.h"
 
@@ -35,6 +36,8 @@ struct endpoint {
     unsigned features;
     /* Called when an exchange with it came to nothing; may not end anything at once. NULL = nobody cares. */
     void (*trouble)(void *ctx);
+    /* Why it comes to nothing, if that was learnt about losses since then (clock_ms); NULL = nobody knows. */
+    const sbx_error *(*why)(void *ctx, int64_t since);
     void *trouble_ctx;
     struct transport_pool *pool; /* transport.c's: connections to use again; NULL = none yet */
 };
@@ -45,6 +48,7 @@ sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const ch
                          int control_fd, const char *token, unsigned features, sbx_error *err);
 /* Adds the Hub's token. */
 sbx_status endpoint_set_bearer(struct endpoint *endpoint, const char *token, sbx_error *err);
+const sbx_error *endpoint_why(const struct endpoint *endpoint, int64_t since); /* NULL: not known */
 void endpoint_free(struct endpoint *endpoint); /* wipes the tokens; does not close control_fd */
 
 /* Blots out its tokens in what the peer has said. */

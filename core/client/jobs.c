@@ -273,7 +273,13 @@ void job_machine_ended(struct job_machine *m, const struct job *last) {
 static void doubt_done(void *ctx, const struct hub_reply *reply) {
     struct job_machine *m = ctx;
     m->doubt = NULL;
-    if (reply->status != SBX_OK) return; /* no news */
+    bool refused = reply->http_status == 401 || reply->http_status == 403;
+    if (refused && !testing_off("doubt-refused")) {
+        m->refused = reply->error;
+        m->refused_ms = clock_ms();
+    }
+    if (reply->status != SBX_OK) return; /* no news of the machine */
+    m->refused_ms = 0;
     struct job job;
     struct json *value = json_parse(reply->body->data, reply->body->len);
     bool ok = reply->http_status != 404 && job_parse(&job, value);
@@ -306,9 +312,16 @@ static void doubt(void *ctx) {
                         NULL);
 }
 
+/* The Hub's proxy asks for the same token. */
+static const sbx_error *why(void *ctx, int64_t since) {
+    const struct job_machine *m = ctx;
+    return m->refused_ms != 0 && m->refused_ms >= since - DOUBT_MS ? &m->refused : NULL;
+}
+
 struct sbx_sandbox *job_machine_sandbox(struct job_machine *m, struct endpoint *agent) {
     char id[JOB_ID_SIZE + JOB_NAME_SIZE];
     agent->trouble = doubt;
+    agent->why = why;
     agent->trouble_ctx = m;
     /* Where the namespace goes without saying the id is the job's alone, as in the Hub's own client. */
     bool plain = strcmp(m->hub_namespace, jobs_namespace(m->jobs, NULL)) == 0;

@@ -50,6 +50,8 @@ struct job_machine {
     bool ended;
     struct hub_call *doubt; /* is it still there? */
     int64_t doubted_ms;
+    int64_t refused_ms; /* when the Hub refused the token in that question; 0 = it did not */
+    sbx_error refused;
     int64_t made_ms; /* clock_ms */
     char session[33];
     char **hide; /* secrets that its messages may repeat; ended by NULL, may be NULL; owned */

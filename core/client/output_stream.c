@@ -214,8 +214,21 @@ static void try_again(void *ctx) {
     if (!connect_it(s)) fail(s, &s->error);
 }
 
+static void blame(struct stream *s, const sbx_error *cause) {
+    bool unsure = !s->started && s->sent > 0;
+    error_set(&s->error, unsure ? SBX_ERROR_UNKNOWN_OUTCOME : cause->code, "%s: %s%s", s->what,
+              cause->message,
+              unsure       ? "; the command may or may not have been started"
+              : s->started ? "; the command may still run"
+                           : "");
+    s->error.system_errno = cause->system_errno;
+    s->error.http_status = cause->http_status;
+}
+
 static void pronounce(void *ctx) {
     struct stream *s = ctx;
+    const sbx_error *why = endpoint_why(&s->sandbox->endpoint, s->lost_ms);
+    if (why != NULL) blame(s, why);
     fail(s, &s->error);
 }
 
@@ -240,19 +253,14 @@ static void after_loss(struct stream *s, const struct transfer_end *end) {
     bool patient = s->started || s->sent > 0;
     if (s->lost_ms == 0) s->lost_ms = clock_ms();
     bool time_left = patient ? clock_ms() - s->lost_ms < request_silence_ms() : s->attempts < 5;
-    if (!hopeless && time_left && may_go_on(s, end->outcome)) {
+    bool known = endpoint_why(&s->sandbox->endpoint, s->lost_ms) != NULL;
+    if (!hopeless && time_left && !known && may_go_on(s, end->outcome)) {
         later(s, try_again, request_backoff_ms(s->attempts));
         return;
     }
-    bool unsure = !s->started && s->sent > 0;
-    error_set(&s->error, unsure ? SBX_ERROR_UNKNOWN_OUTCOME : end->error.code, "%s: %s%s", s->what,
-              end->error.message,
-              unsure       ? "; the command may or may not have been started"
-              : s->started ? "; the command may still run"
-                           : "");
-    s->error.system_errno = end->error.system_errno;
+    blame(s, &end->error);
     /* A lost connection is often followed by the news that the agent has ended, which says more. */
-    later(s, pronounce, request_verdict_ms(s->sandbox));
+    later(s, pronounce, known ? 0 : request_verdict_ms(s->sandbox));
 }
 
 static void after_refusal(struct stream *s) {

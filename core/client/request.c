@@ -113,8 +113,18 @@ static bool only_reads(const struct request *r) {
     return strcmp(r->spec.method, "GET") == 0 || strcmp(r->spec.method, "HEAD") == 0;
 }
 
+static void blame(struct request *r, const sbx_error *cause, sbx_status code, const char *text) {
+    bool unsure = r->sent > 0 && !only_reads(r) && !r->spec.repeatable;
+    error_set(&r->error, unsure ? SBX_ERROR_UNKNOWN_OUTCOME : code, "%s: %s: %s%s", r->op->name, r->spec.what,
+              text, unsure ? "; it may or may not have happened" : "");
+    r->error.system_errno = cause->system_errno;
+    r->error.http_status = cause->http_status;
+}
+
 static void pronounce(void *ctx) {
     struct request *r = ctx;
+    const sbx_error *why = endpoint_why(&r->op->sandbox->endpoint, r->lost_ms);
+    if (why != NULL) blame(r, why, why->code, why->message);
     fail(r, &r->error);
 }
 
@@ -147,8 +157,10 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
     bool repeat = !hopeless && (seen ? safe_to_repeat(r) : !r->streamed);
     if (r->lost_ms == 0) r->lost_ms = clock_ms();
     if (clock_ms() - r->lost_ms >= request_silence_ms()) repeat = false;
-    bool far = r->op->sandbox->endpoint.trouble != NULL;
-    if (repeat && r->attempts < (far ? ATTEMPTS_FAR : ATTEMPTS_MAX)) {
+    const struct sbx_sandbox *sandbox = r->op->sandbox;
+    bool known = endpoint_why(&sandbox->endpoint, r->lost_ms) != NULL;
+    bool far = sandbox->endpoint.trouble != NULL;
+    if (repeat && !known && r->attempts < (far ? ATTEMPTS_FAR : ATTEMPTS_MAX)) {
         int64_t pause = request_backoff_ms(r->attempts);
         int64_t asked = end->head != NULL ? end->head->retry_ms : -1;
         if (asked <= request_silence_ms()) {
@@ -156,21 +168,14 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
             return;
         }
     }
-    sbx_status code = end->error.code;
-    bool unsure = r->sent > 0 && !only_reads(r) && !r->spec.repeatable;
     char ending[96];
     if (is_ending(r, end)) {
-        snprintf(ending, sizeof ending, "sandbox %.40s is ending or has ended: make a new one",
-                 r->op->sandbox->id);
-        code = SBX_ERROR_AGENT;
+        snprintf(ending, sizeof ending, "sandbox %.40s is ending or has ended: make a new one", sandbox->id);
+        blame(r, &end->error, SBX_ERROR_AGENT, ending);
+    } else {
+        blame(r, &end->error, end->error.code, end->error.message);
     }
-    if (unsure) code = SBX_ERROR_UNKNOWN_OUTCOME;
-    error_set(&r->error, code, "%s: %s: %s%s", r->op->name, r->spec.what,
-              is_ending(r, end) ? ending : end->error.message,
-              unsure ? "; it may or may not have happened" : "");
-    r->error.system_errno = end->error.system_errno;
-    r->error.http_status = end->error.http_status;
-    later(r, pronounce, request_verdict_ms(r->op->sandbox));
+    later(r, pronounce, known ? 0 : request_verdict_ms(sandbox));
 }
 
 static void after_refusal(struct request *r, const struct transfer_head *head) {
