@@ -162,7 +162,7 @@ static void after_loss(struct request *r, const struct transfer_end *end) {
     bool far = sandbox->endpoint.trouble != NULL;
     if (repeat && !known && r->attempts < (far ? ATTEMPTS_FAR : ATTEMPTS_MAX)) {
         int64_t pause = request_backoff_ms(r->attempts);
-        int64_t asked = end->head != NULL ? end->head->retry_ms : -1;
+        int64_t asked = end->head != NULL && !testing_off("asked-pause") ? end->head->retry_ms : -1;
         if (asked <= request_silence_ms()) {
             later(r, try_again, asked > pause ? asked : pause);
             return;

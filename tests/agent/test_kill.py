@@ -304,6 +304,24 @@ def test_a_kill_counts_what_an_ended_command_left(before):
         assert a.request("DELETE", f"/v1/processes/{left.id}?keep=1").json()["signalled"] == 0
 
 
+def kill_of_many(off=""):
+    """What the kill of an agent's first command tells, beside which there is nothing: all of it could be ended at once, uncounted."""
+    with LocalAgent(off=off) as a:
+        process = a.start_process("for i in $(seq 40); do sleep 300 & done; wait")["id"]
+        wait_until(lambda: len(descendants(a, ["sleep", "300"])) == 40, what="all of it")
+        answer = a.request("DELETE", f"/v1/processes/{process}").json()
+        assert answer["killed"] is True and answer["survivors"] == []
+        return answer["signalled"]
+
+
+def test_a_kill_counts_all_of_it():
+    assert kill_of_many() == 41
+
+
+def test_control_of_the_count():
+    assert any(kill_of_many("kill-counts") < 41 for _ in range(5))
+
+
 def test_what_is_killed_stays_if_asked_for():
     with Agent() as a:
         for query, listed in (("?keep=1", True), ("", False), ("?keep=0", False)):

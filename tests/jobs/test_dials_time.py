@@ -1,6 +1,7 @@
 """How long a creation waits for the Hub: the limits that it names, and the deadline of the call, which bounds everything."""
 # ctest: timeout=300
 import pytest
+from jobs import Driver
 from localhub.faults import rate_limit_headers
 from table import MADE, NEEDS, SOON, create, hub, served  # noqa: F401
 
@@ -19,6 +20,22 @@ def test_rate_limits(hub, kind, form):
         return
     assert done.name == "BUSY" and done.seconds < SOON and "429" in done.message, done
     assert done.creates == (1 if kind == "create" else 0)
+
+
+@pytest.mark.parametrize("off", [None, "asked-pause"])
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_pause_after_a_fault(hub, status, off):
+    """Retry-After counts with any answer that is asked for again: of the Hub, and of its proxy."""
+    later = {"status": status, "count": 1, "headers": {"Retry-After": "4"}}
+    hub.fault("whoami", **later)
+    hub.fault("proxy", path="/v1/files/stat", **later)
+    known = len(hub.requests)
+    with Driver(hub, off=off) as driver:
+        done = driver.ask("box = client.create(timeout_ms=60000); box.stat('/etc')")
+    assert done.name == "OK", done
+    requests = hub.requests.all()[known:]
+    for asked in ([r.at for r in requests if r.kind == "whoami"], [r.at for r in requests if "/v1/files/stat" in r.path]):
+        assert len(asked) == 2 and (asked[1] - asked[0] >= 4) == (off is None), asked
 
 
 def test_a_limit_is_kept_while_waiting(hub):

@@ -116,6 +116,32 @@ def test_control_of_creations_at_exit(hub):
         ask(hub, "POST", f"/api/jobs/alice/{job.id}/cancel")
 
 
+AT_EXIT = """
+client = sbx.Client()
+box = client.create()
+def work():
+    for call in (lambda: box.run("echo; sleep 1000"), box.info):
+        try:
+            call()
+        except sbx.Error as error:
+            os.write(1, (error.name + " " + error.message + "\\n").encode())
+threading.Thread(target=work, daemon=True).start()
+sbx.wait_until(lambda: any(row["running"] for row in box.processes()), 30, "the command")
+sys.stdout.flush()
+ctypes.CDLL(None).exit(0)
+"""
+
+
+@pytest.mark.parametrize("off", [None, "calls-at-exit"])
+def test_calls_of_other_threads_at_exit(hub, off):
+    """They are told while the jobs are being ended, and begin nothing new: no thread is at work in the library when the program is gone."""
+    hub.fault("cancel", delay=1.0)
+    out = hub.program.run(WATCH + AT_EXIT, off=off)
+    ended, refused = "ERROR_CANCELED sbx_run: canceled: the program ends\n", "ERROR_STATE sbx_sandbox_info: the program is ending\n"
+    assert out == ended + refused if off is None else ended not in out and refused not in out, out
+    wait_until(lambda: not hub.jobs.running(), 20, "the end of the job")
+
+
 def test_fork(hub):
     """A child ends nothing of its parent's, however it ends."""
     hub.program.run(WATCH + """
