@@ -142,6 +142,7 @@ static void finish(struct hub_call *call, struct hub_reply *reply) {
     if (body.data == NULL) buf_puts(&body, "");
     char *next = steal_pointer(&call->hints.next);
     reply->body = &body;
+    reply->date_ms = call->hints.date_ms;
     reply->next = next;
     void (*done)(void *, const struct hub_reply *) = call->spec.done;
     void *ctx = call->spec.ctx;

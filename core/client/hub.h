@@ -34,6 +34,7 @@ struct hub_reply {
     int http_status;   /* of the last answer; 0 = none came */
     bool unsure;       /* failed, and the Hub may have acted on it */
     int64_t asked_ms;  /* failed, and this is how long the Hub wants to be left alone; -1 = it does not say */
+    int64_t date_ms;   /* the Hub's clock then, in whole seconds since 1970; 0 = it does not say */
     const struct buf *body; /* NUL-terminated; "" when there is none */
     const char *next;       /* the target of the next page; NULL = this is the last one */
     sbx_error error;        /* when status is not SBX_OK */

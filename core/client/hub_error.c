@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "client/json.h"
 #include "util/buf.h"
@@ -48,6 +49,23 @@ static int64_t reset_of(const char *value, size_t len) {
     return parameter(value, len, 'r') > 0 ? -1 : parameter(value, len, 't');
 }
 
+/* Sun, 06 Nov 1994 08:49:37 GMT */
+static int64_t date_of(const char *value, size_t len) {
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    char text[32], month[4];
+    struct tm at = {0};
+    int used = 0;
+    copy(text, sizeof text, value, len);
+    int found = sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &at.tm_mday, month,
+                       &at.tm_year, &at.tm_hour, &at.tm_min, &at.tm_sec, &used);
+    const char *name = found == 6 && strlen(month) == 3 ? strstr(months, month) : NULL;
+    if (name == NULL || (name - months) % 3 != 0 || used == 0) return 0;
+    at.tm_mon = (int)(name - months) / 3;
+    at.tm_year -= 1900;
+    time_t seconds = timegm(&at);
+    return seconds > 0 ? (int64_t)seconds * 1000 : 0;
+}
+
 /* <url>; rel="next" */
 static char *next_of(const char *url, const char *value, size_t len) {
     if (len > LINK_MAX) return NULL;
@@ -75,6 +93,8 @@ void hub_hints_take(struct hub_hints *hints, const char *url, const char *name, 
         hints->retry_ms = seconds(value, len);
     } else if (is(name, name_len, "ratelimit")) {
         hints->reset_ms = reset_of(value, len);
+    } else if (is(name, name_len, "Date")) {
+        hints->date_ms = date_of(value, len);
     } else if (is(name, name_len, "X-Error-Message")) {
         copy(hints->message, sizeof hints->message, value, len);
     } else if (is(name, name_len, "X-Request-Id") ||

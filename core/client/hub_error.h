@@ -11,6 +11,7 @@
 struct hub_hints {    /* from an answer's head */
     int64_t retry_ms; /* -1 = it does not say */
     int64_t reset_ms; /* of the rate limit, for 429; -1 = it does not say */
+    int64_t date_ms;  /* the Hub's clock, in whole seconds since 1970; 0 = it does not say */
     char *next;       /* target of the next page, at the same Hub; NULL = none */
     char message[256], request_id[64];
 };

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/hardware.h"
 #include "client/job_creation.h"
@@ -64,10 +63,16 @@ static void listing_ended(struct op *op, sbx_status status) {
     free(l);
 }
 
-static int64_t now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+/* The times of jobs are the Hub's. Its clock tells whole seconds: within one of them there is no difference.
+ */
+static void compare_clocks(struct jobs *jobs, int64_t date_ms) {
+    int64_t now = clock_wall_ms();
+    if (date_ms == 0 || testing_off("hub-clock")) return;
+    jobs->hub_ahead_ms = now < date_ms ? date_ms - now : now > date_ms + 1000 ? date_ms + 1000 - now : 0;
+}
+
+static int64_t hub_now_ms(const struct listing *l) {
+    return clock_wall_ms() + l->jobs->hub_ahead_ms;
 }
 
 static struct job_machine *known_machine(const struct listing *l, const char *id) {
@@ -80,7 +85,7 @@ static struct job_machine *known_machine(const struct listing *l, const char *id
 static int64_t cost_of(const struct listing *l, const struct job *job) {
     int64_t price = hardware_cost(l->prices, job->flavor);
     if (price < 0) return -1;
-    int64_t ran = job->started_ms > 0 ? now_ms() - job->started_ms : 0;
+    int64_t ran = job->started_ms > 0 ? hub_now_ms(l) - job->started_ms : 0;
     return ran > 0 ? (int64_t)((double)price * (double)ran / 60000) : 0;
 }
 
@@ -185,6 +190,7 @@ static void page(void *ctx, const struct hub_reply *reply) {
         op_fail(op, &reply->error);
         return;
     }
+    compare_clocks(l->jobs, reply->date_ms);
     struct json *list = json_parse(reply->body->data, reply->body->len);
     bool ok = json_is_array(list), room = true;
     for (const struct json *item = json_first(list); ok && room && item != NULL; item = json_next(item)) {
@@ -195,7 +201,7 @@ static void page(void *ctx, const struct hub_reply *reply) {
         for (size_t at = 0; at < l->labels.len; at += strlen(l->labels.data + at) + 1)
             fits = fits && job_has_label(item, l->labels.data + at);
         if (!fits && !testing_off("answer-labels")) continue;
-        bool young = job.created_ms == 0 || now_ms() - job.created_ms < l->min_age_ms;
+        bool young = job.created_ms == 0 || hub_now_ms(l) - job.created_ms < l->min_age_ms;
         if ((l->min_age_ms > 0 && young) || (l->reaps && creation_has(l->jobs, job.nonce))) continue;
         room = add(l, &job);
     }

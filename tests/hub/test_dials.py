@@ -1,5 +1,7 @@
 """Every dial and fault of the API does what it says, for as long as it says; where PROTOCOL is unsure, both ways."""
 # ctest: timeout=600
+import datetime
+import email.utils
 import http.client
 import json
 import time
@@ -271,6 +273,15 @@ for path in ("/api/agent-harnesses", "/_hub/dials"):
 """]))
     assert job.logs[1:] == ["200", "404"]
     assert hub.requests.of("harnesses", job=job.id)
+
+
+def test_another_clock():
+    with Hub(clock_ahead=-3600) as hub:
+        job = ended(run(hub, "echo x"))
+        reply = ask(hub, "GET", f"/api/jobs/alice/{job.id}")
+        date = email.utils.parsedate_to_datetime(reply.headers["Date"]).timestamp()
+        made, over = (datetime.datetime.fromisoformat(reply.json[name]).timestamp() for name in ("createdAt", "finishedAt"))
+        assert abs(time.time() - 3600 - date) < 60 and made <= over < date + 1, (reply.headers["Date"], reply.json)
 
 
 def test_silence_can_be_proved():

@@ -351,7 +351,7 @@ SBX_API sbx_status sbx_sandbox_info(sbx_bytes **out, sbx_sandbox *sandbox, const
 /* Which sandboxes. NULL = all. */
 typedef struct sbx_filter {
     size_t size;
-    int64_t min_age_ms;         /* those made at least so long ago */
+    int64_t min_age_ms;         /* those made at least so long ago; jobs: by the Hub's clock */
     const char *const *labels;  /* jobs: those with all these labels, "key=value"; NULL-terminated */
     const char *hub_namespace;  /* jobs: NULL = the client's */
 } sbx_filter;

@@ -1,5 +1,6 @@
 """The Hub's HTTP API: routes, credentials, errors, faults, and the record of all of it (PROTOCOL 2, 3, 6, 8)."""
 import asyncio
+import email.utils
 import json
 import mimetypes
 import time
@@ -133,6 +134,7 @@ class Api:
 
     def _add_headers(self, request, response):
         """PROTOCOL 2: the request id comes back; the state of the rate limit goes along."""
+        response.headers.setdefault("Date", email.utils.formatdate(time.time() + self.hub.dials.clock_ahead, usegmt=True))
         response.headers["X-Request-Id"] = (request.headers.get("x-request-id") or request.headers.get("x-amzn-trace-id") or str(uuid.uuid4()))
         if self.hub.dials.ratelimit_headers and "ratelimit" not in response.headers and response.status < 500:
             for name, value in faults.rate_limit_headers(499, 300, "ratelimit").items():

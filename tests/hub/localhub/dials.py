@@ -49,6 +49,8 @@ class Dials:
     metrics_after_end: int = dial(500, "PROTOCOL 3, metrics: 500 once the job has finished; newer clients know 406 [?]", "status",
                                   (500, 406, 200))
     ratelimit_headers: bool = dial(True, "PROTOCOL 2, http_backoff: ratelimit and ratelimit-policy", "on every reply of the API")
+    clock_ahead: float = dial(0.0, "PROTOCOL 3, Job object: createdAt, startedAt are the Hub's times", "seconds by which the Hub's clock is ahead "
+                              "of this computer's, in all times that it tells and in Date")
     # -- sizes
     max_request: int = dial(None, "DESIGN 2: the Hub may refuse the size", "bytes of a create request; more is 413")
     max_secret: int = dial(None, "DESIGN 2: the agent travels as a secret [?]", "bytes of one secret; more is 400")

@@ -88,8 +88,9 @@ class Job:
             status["exposeUrls"] = urls
         if (request.get("ssh") or {}).get("enabled"):
             status["sshUrl"] = f"ssh://{self.id}@ssh.hf.jobs"
-        shown = {"id": self.id, "createdAt": timestamp(self.created), "startedAt": timestamp(self.started),
-                 "finishedAt": timestamp(self.finished), "dockerImage": request.get("dockerImage"), "spaceId": request.get("spaceId"),
+        created, started, finished = (None if at is None else timestamp(at + self.hub.dials.clock_ahead)
+                                      for at in (self.created, self.started, self.finished))
+        shown = {"id": self.id, "createdAt": created, "startedAt": started, "finishedAt": finished, "dockerImage": request.get("dockerImage"), "spaceId": request.get("spaceId"),
                  "command": request.get("command"),
                  "arguments": request.get("arguments") or [], "environment": self.environment, "secrets": dict.fromkeys(self.secrets, ""),
                  "flavor": request["flavor"], "labels": self.labels, "volumes": request.get("volumes") or [], "status": status,
@@ -204,7 +205,7 @@ class Job:
         self.changed = asyncio.Event()
 
     def _add_line(self, text):
-        self.lines.append((timestamp(time.time()), text))
+        self.lines.append((timestamp(time.time() + self.hub.dials.clock_ahead), text))
         if len(self.lines) > LINES_MAX:
             del self.lines[0]
             self.dropped += 1
