@@ -1,6 +1,7 @@
 #include "client/error.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,7 +158,7 @@ sbx_status error_from_reply(sbx_error *err, const char *what, int http_status, c
         error_set(err, status, "%s: the peer answered with status %d and no explanation", what, http_status);
     }
     err->http_status = http_status;
-    err->system_errno = (int)json_int(reply, "errno", 0);
+    json_int_within(reply, "errno", 0, INT_MAX, 0, &err->system_errno);
     json_free(reply);
     return status;
 }

@@ -42,7 +42,8 @@ static bool read_json(const struct frame_reader *reader, struct stream_event *ou
         stream_event_start(out, value);
     } else if (ok) {
         out->kind = reader->frame.type == FRAME_EXIT ? STREAM_EXIT : STREAM_HELD;
-        stream_event_exit(&out->exit, value);
+        ok = stream_event_exit(&out->exit, value);
+        if (!ok) out->bad = STREAM_EVENT_NO_EXIT;
     }
     json_free(value);
     return ok;

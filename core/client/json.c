@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/fork_lock.h"
+#include "util/testing.h"
 
 /* cJSON keeps the place of the last error in a global variable that each parse writes. */
 static struct fork_lock parse_lock;
@@ -109,6 +110,17 @@ uint64_t json_uint(const struct json *object, const char *name, uint64_t otherwi
     const struct json *value = json_get(object, name);
     if (value == NULL || !cJSON_IsNumber(inner(value)) || inner(value)->valuedouble < 0) return otherwise;
     return (uint64_t)json_int(object, name, 0);
+}
+
+bool json_int_within(const struct json *object, const char *name, int least, int most, int otherwise,
+                     int *out) {
+    const struct json *value = json_get(object, name);
+    *out = otherwise;
+    if (value == NULL || json_is_null(value)) return true;
+    int64_t number = json_int(object, name, INT64_MAX);
+    bool within = number >= least && number <= most && (double)number == inner(value)->valuedouble;
+    if (within || testing_off("number-range")) *out = (int)number;
+    return within || testing_off("number-range");
 }
 
 bool json_put(struct buf *out, const char *text, size_t len) {

@@ -31,6 +31,10 @@ bool json_bool(const struct json *object, const char *name, bool otherwise);
 int64_t json_int(const struct json *object, const char *name,
                  int64_t otherwise); /* numbers beyond 2^53 are clamped */
 uint64_t json_uint(const struct json *object, const char *name, uint64_t otherwise);
+/* Without the member, or with null for it, *out is `otherwise`. False: it is no whole number from least to
+ *most; out is `otherwise`, too. */
+bool json_int_within(const struct json *object, const char *name, int least, int most, int otherwise,
+                     int *out);
 
 /* Appends the bytes of the string member `name` of the object in text, which json_parse accepts; NUL bytes
  * included. */

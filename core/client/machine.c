@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -102,7 +103,7 @@ static void refused(struct machine *m, const struct json *line) {
               "isolation step %s failed: %s%s%s", step != NULL ? step : "?",
               text != NULL ? text : "no reason was given", remedy != NULL && *remedy != '\0' ? "; " : "",
               remedy != NULL ? remedy : "");
-    m->failure.system_errno = (int)json_int(line, "errno", 0);
+    json_int_within(line, "errno", 0, INT_MAX, 0, &m->failure.system_errno);
 }
 
 static sbx_status commit(struct machine *m, sbx_error *err) {

@@ -59,7 +59,10 @@ static enum stream_read line_event(struct ndjson_reader *reader, const char *lin
         result = gap_event(reader, value, out);
     } else if (strcmp(event, "exit") == 0 || strcmp(event, "held") == 0) {
         out->kind = event[0] == 'e' ? STREAM_EXIT : STREAM_HELD;
-        stream_event_exit(&out->exit, value);
+        if (!stream_event_exit(&out->exit, value)) {
+            out->bad = STREAM_EVENT_NO_EXIT;
+            result = STREAM_BAD;
+        }
     } else {
         result = STREAM_MORE;
     }

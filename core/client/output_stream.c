@@ -195,13 +195,13 @@ static enum transfer_flow on_data(void *ctx, const char *data, size_t len) {
     if (s->ended) return TRANSFER_TAKEN;
     if (s->sink.is_full != NULL && s->sink.is_full(s->ctx)) return TRANSFER_PAUSE;
     while (len > 0) {
-        struct stream_event event;
+        struct stream_event event = {.bad = NULL};
         enum stream_read read = s->form == FORM_FRAMES ? frame_reader_next(&s->frames, &data, &len, &event)
                                                        : ndjson_reader_next(&s->ndjson, &data, &len, &event);
         if (read == STREAM_MORE) break;
         if (read == STREAM_BAD) {
-            error_set(&s->error, SBX_ERROR_PROTOCOL, "%s: the peer's stream of output makes no sense",
-                      s->what);
+            error_set(&s->error, SBX_ERROR_PROTOCOL, "%s: %s", s->what,
+                      event.bad != NULL ? event.bad : "the peer's stream of output makes no sense");
             return TRANSFER_STOP;
         }
         if (!take_event(s, &event) || s->ended) break;

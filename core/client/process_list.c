@@ -5,6 +5,7 @@
 #include "client/json.h"
 #include "client/request.h"
 #include "client/sandbox.h"
+#include "client/stream_event.h"
 #include "wire/limits.h"
 
 struct sbx_process_list {
@@ -49,7 +50,9 @@ static char *command_text(const struct json *cmd) {
     return result;
 }
 
-static bool fill_row(sbx_process_info *row, const struct json *entry) {
+static bool fill_row(sbx_process_info *row, const struct json *entry, bool *sense) {
+    struct stream_exit exit;
+    *sense = stream_event_exit(&exit, entry);
     const char *id = json_string(entry, "id"), *tag = json_string(entry, "tag");
     row->id = strdup(id != NULL ? id : "");
     row->tag = tag != NULL ? strdup(tag) : NULL;
@@ -57,9 +60,9 @@ static bool fill_row(sbx_process_info *row, const struct json *entry) {
     row->pid = json_int(entry, "pid", 0);
     row->started_at_ms = json_int(entry, "started_at_ms", 0);
     row->running = json_bool(entry, "running", false);
-    row->exit_code = (int)json_int(entry, "exit_code", -1);
-    row->signal = (int)json_int(entry, "signal", 0);
-    row->timed_out = json_bool(entry, "timed_out", false);
+    row->exit_code = exit.exit_code;
+    row->signal = exit.signal;
+    row->timed_out = exit.timed_out;
     const struct json *out = json_get(entry, "stdout"), *errs = json_get(entry, "stderr");
     row->stdout_start = json_uint(out, "start", 0);
     row->stdout_end = json_uint(out, "end", 0);
@@ -78,11 +81,16 @@ static void listed(struct op *op, struct request_reply *reply, void *ctx) {
     }
     sbx_process_list *list = calloc(1, sizeof *list);
     size_t count = json_count(array);
-    bool ok = list != NULL;
+    bool ok = list != NULL, sense = true;
     if (ok) ok = (list->rows = calloc(count + 1, sizeof *list->rows)) != NULL;
-    for (const struct json *entry = json_first(array); ok && entry != NULL; entry = json_next(entry))
-        ok = fill_row(&list->rows[list->count++], entry);
+    for (const struct json *entry = json_first(array); ok && sense && entry != NULL; entry = json_next(entry))
+        ok = fill_row(&list->rows[list->count++], entry, &sense);
     json_free(array);
+    if (!sense) {
+        sbx_process_list_free(list);
+        op_failf(op, SBX_ERROR_PROTOCOL, "%s: " STREAM_EVENT_NO_EXIT, op->name);
+        return;
+    }
     if (!ok) {
         sbx_process_list_free(list);
         op_fail_memory(op);

@@ -58,13 +58,13 @@ static bool take_event(struct held *held, const struct stream_event *event) {
 static enum transfer_flow on_data(void *ctx, const char *data, size_t len) {
     struct held *held = ctx;
     for (;;) {
-        struct stream_event event;
+        struct stream_event event = {.bad = NULL};
         switch (frame_reader_next(&held->frames, &data, &len, &event)) {
         case STREAM_MORE:
             return TRANSFER_TAKEN;
         case STREAM_BAD:
-            op_failf(held->op, SBX_ERROR_PROTOCOL, "%s: the peer's stream of output makes no sense",
-                     held->op->name);
+            op_failf(held->op, SBX_ERROR_PROTOCOL, "%s: %s", held->op->name,
+                     event.bad != NULL ? event.bad : "the peer's stream of output makes no sense");
             return TRANSFER_STOP;
         case STREAM_EVENT:
             break;

@@ -46,8 +46,11 @@ static void answered(struct op *op, struct request_reply *reply, void *ctx) {
         ask(op);
     } else {
         struct stream_exit exit;
-        stream_event_exit(&exit, entry);
-        finish(op, &exit);
+        if (stream_event_exit(&exit, entry)) {
+            finish(op, &exit);
+        } else {
+            op_failf(op, SBX_ERROR_PROTOCOL, "%s: " STREAM_EVENT_NO_EXIT, op->name);
+        }
     }
     json_free(entry);
 }

@@ -36,6 +36,7 @@ struct stream_event {
     char id[32];      /* START: "" = not said */
     int64_t pid;
     struct stream_exit exit;
+    const char *bad; /* STREAM_BAD: what it is that makes no sense; NULL = the form */
 };
 
 enum stream_read {
@@ -46,6 +47,8 @@ enum stream_read {
 
 struct json;
 void stream_event_start(struct stream_event *out, const struct json *value);
-void stream_event_exit(struct stream_exit *out, const struct json *value);
+/* False: the exit code or the signal can be none. Fills *out all the same. */
+bool stream_event_exit(struct stream_exit *out, const struct json *value);
+#define STREAM_EVENT_NO_EXIT "the peer tells an exit code or a signal that can be none"
 
 #endif

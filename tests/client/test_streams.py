@@ -1,5 +1,6 @@
 """Output over connections that break, peers that fall silent, readers that are slow."""
 import hashlib
+import json
 import random
 import sys
 import time
@@ -190,6 +191,55 @@ with sbx.Client() as client, client.connect_endpoint(sys.argv[1]) as box:
         print(error.name)
 """, peer.url).stdout.split()
     assert out == ["ERROR_PROTOCOL"]
+
+
+ENDS = """
+import sys, sbx
+with sbx.Client() as client, client.connect_endpoint(sys.argv[1]) as box:
+    background = box.start("x", background=1)
+    for name, call in dict(run=lambda: box.run("x").code, next=lambda: [e.exit_code for e, _ in box.start("x")][-1],
+                           wait=lambda: background.wait().exit_code, list=lambda: box.processes()[0]["exit_code"]).items():
+        try:
+            print(name, call())
+        except sbx.Error as error:
+            print(name, error.name, error.message)
+"""
+
+
+def said_of(end, off="", frames=True):
+    """What each way to learn of a command's end makes of it."""
+    entry = {"id": "p-1", "pid": 5, "cmd": "x", "running": False, "foreground": False, **end}
+    event = frame(6, end) if frames else json.dumps({"event": "exit", **end}).encode() + b"\n"
+    start = frame(1, {"id": "p-1", "pid": 5}) if frames else b'{"event":"start","id":"p-1","pid":5}\n'
+    head = stream_head() if frames else stream_head("application/x-ndjson")
+
+    def handler(request):
+        if request.target == "/health":
+            return health()
+        if request.target == "/v1/exec":
+            return [head + start + event]
+        return reply([entry] if request.method == "GET" and request.target == "/v1/processes" else entry)
+    with FakeAgent(handler) as peer:
+        return dict(line.split(" ", 1) for line in sbx.script(ENDS, peer.url, env={"SBX_TEST_OFF": off} if off else {}).stdout.splitlines())
+
+
+@pytest.mark.parametrize("frames", [True, False])
+@pytest.mark.parametrize("end", [{"exit_code": 2 ** 31}, {"exit_code": -2 ** 31 - 1}, {"exit_code": 2 ** 32 + 7}, {"exit_code": 1e300},
+                                 {"exit_code": 0.5}, {"exit_code": "0"}, {"exit_code": None, "signal": 2 ** 32 + 9}, {"exit_code": 0, "signal": -1}])
+def test_an_exit_code_that_can_be_none(end, frames):
+    said = said_of(end, frames=frames)
+    assert list(said) == ["run", "next", "wait", "list"]
+    for name, text in said.items():
+        assert text.startswith("ERROR_PROTOCOL sbx_") and "exit code or a signal that can be none" in text, (name, text)
+
+
+@pytest.mark.parametrize("code", [0, 255, -1, 2 ** 31 - 1, -2 ** 31])
+def test_exit_codes_that_can_be(code):
+    assert set(said_of({"exit_code": code, "signal": None}).values()) == {str(code)}
+
+
+def test_control_of_exit_codes():
+    assert set(said_of({"exit_code": 2 ** 32 + 7}, off="number-range").values()) == {"7"}
 
 
 def test_a_redirect_is_not_followed_and_the_token_not_sent_along():
