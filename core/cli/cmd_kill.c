@@ -1,10 +1,16 @@
 #include "cmd.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "exits.h"
 #include "print.h"
+#include "signals.h"
 
 #define SURVIVORS_MS 5000
 
@@ -133,11 +139,74 @@ static int kill_processes(struct session *s, sbx_sandbox *sandbox, const struct 
     return survivors ? EXITS_FAILED : code;
 }
 
+/* What is only left of ended ones is nobody's loss. */
+static size_t count_living(const sbx_sandbox_list *all, const char **owner) {
+    size_t living = 0;
+    for (size_t i = 0; i < sbx_sandbox_list_count(all); i++) {
+        const sbx_sandbox_info_row *row = sbx_sandbox_list_get(all, i);
+        living += row->running || row->stage;
+        if (row->hub_namespace) *owner = row->hub_namespace;
+    }
+    return living;
+}
+
+static bool is_yes(const char *line, size_t len) {
+    while (len && (line[len - 1] == '\n' || line[len - 1] == '\r' || line[len - 1] == ' '))
+        len--;
+    return (len == 1 && !strncasecmp(line, "y", len)) || (len == 3 && !strncasecmp(line, "yes", len));
+}
+
+/* A line from the terminal, or a signal. */
+static bool answer(void) {
+    char line[256];
+    ssize_t got = -1;
+    struct pollfd ready[] = {{STDIN_FILENO, POLLIN, 0}, {signals_fd(), POLLIN, 0}};
+    while (poll(ready, 2, -1) < 0 && errno == EINTR && !signals_received())
+        continue;
+    if (!signals_received()) got = read(STDIN_FILENO, line, sizeof line);
+    if (got <= 0 || line[got - 1] != '\n') print_bytes(STDERR_FILENO, "\n", 1);
+    return got > 0 && is_yes(line, (size_t)got);
+}
+
+/* Whether all shall end. *min_age_ms: those that were made since are not among those that were named. */
+static bool asked(struct session *s, int64_t *min_age_ms, int *code) {
+    sbx_error err;
+    sbx_completion done;
+    struct timespec begin, end;
+    const char *owner = "this computer";
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    sbx_call call = session_call(s, 0, &call);
+    if (session_wait(s, sbx_sandbox_list_all(NULL, s->client, NULL, &call, &err), &call, &done, &err) !=
+        SBX_OK) {
+        *code = session_failed(&err);
+        return false;
+    }
+    size_t living = count_living(done.sandboxes, &owner);
+    if (living) print_question("end %zu sandbox%s of %s?", living, living == 1 ? "" : "es", owner);
+    session_release(&done);
+    bool yes = !living || answer();
+    if (!yes) {
+        print_error("nothing was ended");
+        *code = EXITS_FAILED;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    *min_age_ms = (int64_t)(end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+    return yes;
+}
+
 static int kill_all(struct session *s, const struct options *o) {
+    sbx_filter which = {SBX_FILTER_INIT};
+    int code = 0;
+    if (!o->yes && !(isatty(STDIN_FILENO) && isatty(STDERR_FILENO))) {
+        print_error("--all without an id ends every sandbox of yours: with -y (--yes) it does so without "
+                    "asking, which needs a terminal");
+        return EXITS_FAILED;
+    }
+    if (!o->yes && !asked(s, &which.min_age_ms, &code)) return code;
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_reap(NULL, s->client, NULL, &call, &err), &call, &done, &err) < 0)
+    if (session_wait(s, sbx_reap(NULL, s->client, &which, &call, &err), &call, &done, &err) < 0)
         return session_failed(&err);
     if (o->json) {
         printf("{\"ended\":%llu}\n", (unsigned long long)done.number);

@@ -115,13 +115,16 @@ static const struct command {
      "end a sandbox, or a command in it",
      "A command that was killed stays listed, with its output. Of one that had ended already, what it left "
      "behind "
-     "is killed; when\nthat is nothing, it is an error, and so is a process that could not be killed.\n\n"
+     "is killed; when\nthat is nothing, it is an error, and so is a process that could not be killed. --all "
+     "without an id ends every sandbox\nthat list shows, of jobs those of the whole namespace: on a terminal "
+     "it says how many and asks first, elsewhere it ends\nnone without -y.\n\n"
      "  hfsandbox kill \"$ID\"                       # the sandbox with all that is in it\n"
      "  hfsandbox kill \"$ID\" p-1                   # a command and all that it started\n"
      "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"
      "  hfsandbox kill \"$ID\" --all                 # every command of the sandbox, and what ended ones "
      "left\n"
-     "  hfsandbox kill --all                       # every sandbox of yours\n",
+     "  hfsandbox kill --all                       # every sandbox of yours; on a terminal it asks first\n"
+     "  hfsandbox kill --all -y                    # without a question, and in a script\n",
      NULL,
      false},
     {{"cp", OPTIONS_COPY, 2, 2, false, {"the source", "the destination"}},

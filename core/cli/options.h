@@ -33,7 +33,7 @@ struct options_list {
 
 struct options {
     /* What was given; 0, NULL, false = not given. */
-    bool help, json, verbose, no_stdin, follow, all, leader, recursive, create, forward_hf_token;
+    bool help, json, verbose, no_stdin, follow, all, yes, leader, recursive, create, forward_hf_token;
     struct options_list env, secrets, labels, volumes;
     const char *cwd, *shell, *tag, *provider, *isolation, *network, *image, *flavor, *hub_namespace,
         *client_key;

@@ -95,21 +95,32 @@ void print_status(const char *line) {
     funlockfile(stderr);
 }
 
-void print_error(const char *format, ...) {
+static void say(const char *end, const char *format, va_list arguments) {
     char line[ERROR_MAX];
-    va_list arguments;
-    va_start(arguments, format);
     int len = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
     if (len < 0) return;
     size_t used = (size_t)len < sizeof line ? (size_t)len : sizeof line - 1;
     flockfile(stderr); /* the library's threads have something to say too */
     erase_status();
     fputs("hfsandbox: ", stderr);
     print_text(stderr, line, used);
-    fputc('\n', stderr);
+    fputs(end, stderr);
     fflush(stderr);
     funlockfile(stderr);
+}
+
+void print_error(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say("\n", format, arguments);
+    va_end(arguments);
+}
+
+void print_question(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say(" (y/N) ", format, arguments);
+    va_end(arguments);
 }
 
 bool print_bytes(int fd, const void *data, size_t len) {

@@ -13,6 +13,9 @@ void print_prepare(void); /* once, first of all */
 /* One line "hfsandbox: ..." on standard error, by one write: lines of other programs do not mix with it. */
 void print_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Likewise, and whoever is at the terminal answers in the same line. */
+void print_question(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* One line on standard error, a terminal, that the next one takes the place of; print_error erases it. NULL
  * erases it. */
 void print_status(const char *line);

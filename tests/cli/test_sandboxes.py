@@ -36,7 +36,7 @@ def test_life_of_a_sandbox(user):
     assert [row["id"] for row in user.json("list")] == [other.strip()]
     assert id in user.fails("exec", id, "--", "true")
     assert id in user.fails("kill", id)
-    assert user.json("kill", "--all") == {"ended": 1}
+    assert user.json("kill", "--all", "--yes") == {"ended": 1}
     assert user.json("list") == []
     user.nothing_left()
 
@@ -300,3 +300,30 @@ def test_a_create_that_cannot_say_its_id_leaves_nothing(user):
     out, _ = process.communicate(timeout=20)
     if not out:
         assert user.json("list") == []
+
+
+# ---------------------------------------------------------------- the end of all
+
+NOTHING = "hfsandbox: nothing was ended\n"
+
+
+def test_all_are_ended_only_when_that_is_meant(user):
+    """Where nobody can be asked it takes -y; else a yes to how many, and those that were made after the question are not meant."""
+    ids = [user.ok("create").decode().strip() for _ in range(2)]
+    question = "hfsandbox: end 2 sandboxes of this computer? (y/N) "
+    line = user.fails("kill", "--all")
+    assert "-y" in line and "--yes" in line, line
+    assert "-y" in user.fails("kill", "--all", "--json", input=b"y\n")
+    for answer, said in ((b"n\n", "n\n"), (b"\n", "\n"), (b"yes please\n", "yes please\n"), (b"\x04", "")):
+        code, out, shown = user.asks("kill", "--all", answer=answer)
+        assert (code, out) == (125, b"") and shown.replace("^D\b\b", "\n") == question + (said or "\n") + NOTHING, (answer, code, shown)
+    assert user.asks("kill", "--all", answer=b"", meanwhile=lambda process: process.send_signal(signal.SIGINT))[0] == -signal.SIGINT
+    assert {row["id"] for row in user.json("list")} == set(ids)
+    late = []
+    code, out, shown = user.asks("kill", "--all", "--json", answer=b"Y\n", meanwhile=lambda _: late.append(user.ok("create").decode().strip()))
+    assert (code, json.loads(out), shown) == (0, {"ended": 2}, question + "Y\n"), shown
+    assert [row["id"] for row in user.json("list")] == late
+    code, _, shown = user.asks("kill", "--all", answer=b"yes\n")
+    assert code == 0 and shown == "hfsandbox: end 1 sandbox of this computer? (y/N) yes\n" and user.json("list") == []
+    assert user.asks("kill", "--all", answer=b"") == (0, b"", "")
+    assert user.ok("kill", "--all", "-y") == b""

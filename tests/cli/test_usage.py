@@ -100,6 +100,7 @@ def test_version(user):
         ["cp", "local-0123456789ab:x", "x"], ["exec", "local-0123456789ab", "--", "true"])),
     (["logs", "some-id"], ["missing"]),
     (["kill"], ["--all"]),
+    (["kill", "--all"], ["-y", "--yes", "terminal"]),
     (["kill", "x", "p-1", "--signal", "LOUD"], ["--signal", "'LOUD'", "TERM"]),
     (["kill", "x", "--signal", "TERM"], ["--signal", "process"]),
     (["kill", "x", "p-1", "--all"], ["not both"]),

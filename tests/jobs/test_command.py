@@ -156,6 +156,16 @@ def test_lists_and_reap_by_label_and_namespace(user, hub):
     assert not hub.jobs.running()
 
 
+def test_the_end_of_all_is_asked_for(user, hub):
+    ids = {user.ok("create", "--image", "python:3.12").decode().strip() for _ in range(2)}
+    assert "-y" in user.fails("kill", "--all") and {job.id for job in hub.jobs.running()} == ids
+    question = "hfsandbox: end 2 sandboxes of alice? (y/N) "
+    assert user.asks("kill", "--all", answer=b"n\n") == (125, b"", question + "n\nhfsandbox: nothing was ended\n")
+    assert {job.id for job in hub.jobs.running()} == ids
+    assert user.asks("kill", "--all", answer=b"y\n") == (0, b"", question + "y\n")
+    assert not hub.jobs.running()
+
+
 def test_cost_grows(user, hub):
     id = user.ok("create", "--flavor", "h200").decode().strip()
     wait_until(lambda: user.json("list")[0]["cost_micro_usd"] > 0, what="a cost")

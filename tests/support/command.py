@@ -11,6 +11,7 @@ Leaving the block fails when one of the user's sandboxes left a process or a fil
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
@@ -60,7 +61,7 @@ class User:
 
     def __exit__(self, kind, *_):
         try:
-            self("kill", "--all")
+            self("kill", "--all", "-y")
             if kind is None:
                 self.nothing_left()
         finally:
@@ -107,6 +108,39 @@ class User:
         assert run.code == code and run.out == b"", f"hfsandbox {arguments}: {run}"
         assert re.fullmatch(rb"hfsandbox: [^\n]+\n", run.err), run
         return run.err.decode()[len("hfsandbox: "):-1]
+
+    def asks(self, *arguments, answer, meanwhile=None):
+        """A run at a terminal that asks for a yes or no: its exit code, its standard output, and what the terminal shows. The answer is
+        what is typed; meanwhile is called with the process when the question is there."""
+        here, there = os.openpty()
+        process = self.start(*arguments, stdin=there, stderr=there, start_new_session=True)
+        os.close(there)
+        shown = b""
+
+        def show():
+            nonlocal shown
+            if not select.select([here], [], [], 30)[0]:
+                raise AssertionError(f"neither a question nor an end: {shown!r}")
+            try:
+                piece = os.read(here, 4096)
+            except OSError:  # the other side is closed
+                return False
+            shown += piece
+            return bool(piece)
+        try:
+            while b"(y/N) " not in shown and show():
+                pass
+            if b"(y/N) " in shown:
+                if meanwhile is not None:
+                    meanwhile(process)
+                os.write(here, answer)
+                while show():
+                    pass
+            return process.wait(20), process.communicate()[0], shown.decode().replace("\r\n", "\n")
+        finally:
+            process.kill()
+            process.wait()
+            os.close(here)
 
     def own(self, path):
         """Gives a tree that the test made to this user."""
