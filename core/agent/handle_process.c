@@ -1,4 +1,4 @@
-/* The process routes, see core/wire/README.md and PROTOCOL 5. */
+/* The process routes: those of the Hub's clients, and what core/wire/README.md adds. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -207,7 +207,8 @@ static void lost(struct hub_call *call, const struct transfer_end *end) {
     fail(call, &error, 0);
 }
 
-/* PROTOCOL 2: the time until the limit is lifted, with a second to spare, goes before Retry-After. */
+/* As the Hub's own client waits: the time until the limit is lifted, with a second to spare, goes before
+ * Retry-After. */
 static int64_t asked_pause(int status, const struct hub_hints *hints) {
     if (testing_off("asked-pause")) return -1;
     if (status == 429 && hints->reset_ms >= 0) return hints->reset_ms + 1000;

@@ -136,7 +136,8 @@ static void append(struct saying *s, const char *more) {
     free(own);
 }
 
-/* The forms of PROTOCOL 2. */
+/* {"error": text or [texts]}, perhaps with "error_description" or "message", or {"errors": [{"message"}]}; or
+ * plain text. Pages for browsers are left out. */
 static void take_body(struct saying *s, const char *body, size_t len) {
     struct json *value = len > 0 ? json_parse(body, len) : NULL;
     const struct json *error = json_get(value, "error");

@@ -8,7 +8,7 @@
 extern const char job_start_script[];
 
 /* Where that cannot be had: starts the agent that the Hub publishes, by download, else from its mounted
-   bucket (PROTOCOL 4, Bootstrap). */
+   bucket. */
 extern const char job_start_hub_script[];
 
 #define JOB_ENV_SERVER_URL   "SBX_SERVER_URL"

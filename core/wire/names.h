@@ -2,7 +2,7 @@
 #ifndef WIRE_NAMES_H
 #define WIRE_NAMES_H
 
-#define WIRE_PROTOCOL       3 /* of the Hub's own sandbox clients; see PROTOCOL.md generation 3 */
+#define WIRE_PROTOCOL       3 /* the generation of the Hub's own sandbox clients; README.md beside this file says what is added */
 
 #define WIRE_PORT           49983
 

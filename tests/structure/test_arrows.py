@@ -54,6 +54,19 @@ def test_file_names_are_unique():
     assert not [name for name, count in counts.items() if count > 1 and name != "main.c"]
 
 
+def test_the_map_of_the_client_names_every_file():
+    names = set(re.findall(r"\*\*(\w+)\*\*", (CORE / "client/README.md").read_text()))
+    files = {path.stem for path in sources() if path.parent == CORE / "client"}
+    assert files == names, f"not on the map: {sorted(files - names)}; not there: {sorted(names - files)}"
+
+
+def test_comments_cite_what_is_there():
+    """Only documents of this repository."""
+    wrong = [f"{path.relative_to(ROOT)}: {line.strip()}" for path in sources() for line in path.read_text().splitlines()
+             if re.search(r"(?<![A-Z_])(PROTOCOL|DESIGN|STYLE)(\.md| \d)", line)]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_files_have_a_bearable_length():
     """At most 450 lines; files below 150 are fine where their job is small. The public header and data tables have no ceiling."""
     long = {str(path.relative_to(ROOT)): lines for path in sources() if (lines := path.read_text().count("\n")) > 450}
