@@ -100,6 +100,7 @@ static bool open_in_place(struct file_put *p, const struct stat *st, bool there,
     if (p->fd < 0 && errno == EACCES && there) p->fd = open_read_only(p, st);
     struct stat now;
     if (p->fd < 0 || fstat(p->fd, &now) != 0) return file_op_fail(e, errno);
+    p->begun = p->part[0] != '\0' && !there;
     return S_ISREG(now.st_mode) || file_op_fail_as(e, WIRE_NOT_REGULAR);
 }
 
@@ -237,7 +238,9 @@ bool file_put_commit(struct file_put *p, char tag[ETAG_SIZE], struct file_error 
 void file_put_drop(struct file_put *p) {
     if (p->temporary[0] != '\0') unlinkat(p->directory, p->temporary, 0);
     if (p->fd >= 0) close(p->fd);
-    if (p->directory >= 0) close(p->directory);
-    p->fd = p->directory = -1;
+    p->fd = -1;
     p->temporary[0] = '\0';
+    if (p->begun) return;
+    if (p->directory >= 0) close(p->directory);
+    p->directory = -1;
 }

@@ -33,6 +33,8 @@ struct file_put {
     bool in_memory; /* on a file system without a disk, and nobody else has it: writing waits for nothing */
     unsigned place; /* etag_place of directory and name */
     bool locked;
+    bool begun; /* the unfinished file of a write in parts was made: the directory stays open, for file_left.c
+                 */
     char name[FILE_NAME_SIZE];
     char temporary[40]; /* name of the unfinished file; "" while it has none */
     uint64_t size;      /* bytes written so far */

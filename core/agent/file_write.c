@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/escape.h"
+#include "agent/file_left.h"
 #include "agent/file_op.h"
 #include "agent/file_put.h"
 #include "util/testing.h"
@@ -237,6 +238,7 @@ static void forget(struct file_op *op) {
     struct writing *w = (struct writing *)op;
     free_blocks(&w->first);
     free_blocks(&w->taken);
+    if (w->put.begun) file_left_watch(w->put.directory, w->put.part);
     uploads--;
     while (uploads == 0 && kept != NULL) {
         struct block *next = kept->next;

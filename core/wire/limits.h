@@ -43,6 +43,8 @@
 #define LIMIT_LIST_PAGE     10000
 #define LIMIT_LIST_PAGE_MAX 50000
 #define LIMIT_FILE_CHUNK    KIB(256) /* one read or write of a worker */
+#define LIMIT_PARTS_LEFT    1024     /* the number up to which descriptors are kept to watch unfinished files of writes in parts */
+#define TIMEOUT_PARTS       600000   /* between two looks at one; it is removed when nothing was written to it meanwhile */
 
 /* Names */
 #define LIMIT_TAG           256

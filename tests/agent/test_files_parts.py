@@ -1,6 +1,7 @@
 """A file written in parts over several connections (feature parts): it appears whole or not at all, like one written by one request."""
 import os
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -89,3 +90,41 @@ def test_failures(agent, files, tmp_path):
     assert files.write(tmp_path / "new", b"stolen", part="planted", offset=0).status >= 400
     assert files.write(tmp_path / "new", b"", part="planted").status >= 400
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def leave(tmp_path, off=""):
+    """Two files that nobody finishes, one of which is still written to, and one that is finished. It is looked every two seconds here,
+    not every ten minutes."""
+    with Agent(off=off, env={"SBX_TEST_SCALE": "300"}) as a:
+        directory = tmp_path / "there"
+        left, going, done = (parts(a, directory / name, RANDOM[:400_000]) for name in ("left", "going", "done"))
+        assert Files(a).write(directory / "done", b"", part=done).status == 200
+        (directory / ".sbx-of-somebody-else").write_bytes(b"")
+        directory.rename(tmp_path / "elsewhere")
+        begin = time.monotonic()
+        while time.monotonic() < begin + 8 and f".sbx-{left}" in os.listdir(tmp_path / "elsewhere"):
+            assert Files(a).write(tmp_path / "elsewhere" / "going", b"x", part=going, offset=0).status == 200
+        return [name in os.listdir(tmp_path / "elsewhere") for name in (f".sbx-{left}", f".sbx-{going}", "done", ".sbx-of-somebody-else")]
+
+
+def test_what_nobody_finishes_is_removed(tmp_path):
+    assert leave(tmp_path) == [False, True, True, True]
+
+
+def test_control_of_what_nobody_finishes(tmp_path):
+    assert leave(tmp_path, off="parts-left") == [True, True, True, True]
+
+
+def test_more_of_them_than_are_watched(tmp_path):
+    """Descriptors are no more than that, and come back."""
+    with Agent(env={"SBX_TEST_SCALE": "200"}) as a:
+        def descriptors():
+            return len(os.listdir(f"/proc/{a.pid}/fd"))
+        before = descriptors()
+        for number in range(1200):
+            assert Files(a).write(tmp_path / "file", b"x", part=f"{number}", offset=0).status == 200
+        assert descriptors() <= 1024 + 20
+        wait_until(lambda: ".sbx-0" not in hidden(tmp_path), 20, "the end of the first")
+        wait_until(lambda: descriptors() <= before + 20, 20, "the end of their descriptors")
+        assert Files(a).write(tmp_path / "file", b"x", part="late", offset=0).status == 200
+        wait_until(lambda: ".sbx-late" not in hidden(tmp_path), 20, "the end of a later one")
