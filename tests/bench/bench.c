@@ -185,11 +185,13 @@ int main(int argc, char **argv) {
                 "usage: bench [--agent PATH] [--agent-only | --client-only] [--only PART] [--scale N]");
     }
     if (bench.scale < 1) bench_fail("--scale takes a number from 1 on");
-    static char agent[4200], blocks[4200];
+    static char agent[4200], payload[4200], blocks[4200];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n <= 0) bench_fail("/proc is not mounted");
     *strrchr(self, '/') = '\0';
     snprintf(agent, sizeof agent, "%s/hfsandbox-agent", self);
+    snprintf(payload, sizeof payload, "%s/../payload", self);
+    bench.payload = payload;
     snprintf(blocks, sizeof blocks, "%s/bench-blocks", self);
     bench.blocks = blocks;
     if (bench.agent == NULL) bench.agent = agent;

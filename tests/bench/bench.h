@@ -12,11 +12,12 @@
 #define ROUNDS 5
 
 struct bench_options {
-    const char *agent;  /* hfsandbox-agent */
-    const char *blocks; /* the command that writes blocks of 64 KiB */
-    const char *dir;    /* a scratch directory */
-    const char *only;   /* the part that is measured alone; NULL = all */
-    int scale;          /* divides the amount of work: 1 = full */
+    const char *agent;   /* hfsandbox-agent */
+    const char *payload; /* the directory of the agents that travel with jobs */
+    const char *blocks;  /* the command that writes blocks of 64 KiB */
+    const char *dir;     /* a scratch directory */
+    const char *only;    /* the part that is measured alone; NULL = all */
+    int scale;           /* divides the amount of work: 1 = full */
 };
 extern struct bench_options bench;
 
