@@ -1,4 +1,4 @@
-"""The hostile program tests/security/attacks/attack.c, built once per run, and what of this host it is set on."""
+"""The hostile program of tests/security/attacks, built once per run, and what of this host it is set on."""
 import ctypes
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from local_agent import USER
 
-SOURCE = Path(__file__).resolve().parents[1] / "security" / "attacks" / "attack.c"
+SOURCES = Path(__file__).resolve().parents[1] / "security" / "attacks"
 KEY_NAME = "sbx-test-key"
 IPC_KEY = 0x5B0C0001
 
@@ -25,7 +25,7 @@ def directory():
 def build(into):
     compiler = shutil.which("musl-gcc") or "cc"
     program = into / "attack"
-    subprocess.run([compiler, "-static", "-O1", "-o", str(program), str(SOURCE)], check=True)
+    subprocess.run([compiler, "-static", "-O1", "-o", str(program), *map(str, sorted(SOURCES.glob("*.c")))], check=True)
     program.chmod(0o755)
     return program
 
