@@ -21,6 +21,7 @@ from pathlib import Path
 
 import raw_http
 import streams
+from machine import wait_until  # noqa: F401
 
 BUILD = Path(os.environ.get("SBX_BUILD", Path(__file__).resolve().parents[2] / "build"))
 TOKEN = "test-token-0123456789abcdef"
@@ -37,18 +38,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-def wait_until(condition, timeout=10, what="the condition"):
-    """Polls for something that has no event of its own; returns its value."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {timeout} s")
-        time.sleep(0.005)
 
 
 class Agent:

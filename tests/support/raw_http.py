@@ -170,3 +170,21 @@ class Connection:
             return True
         self.held += piece
         return piece == b""
+
+
+def answers(address, data, timeout=10, close=True):
+    """Sends bytes, ends the writing, returns all responses until the agent closes."""
+    with Connection(address, timeout) as c:
+        c.send(data)
+        if close:
+            c.shutdown_write()
+        found = []
+        try:
+            while True:
+                found.append(c.read_response())
+        except (HttpError, ConnectionResetError):
+            return found
+
+
+def statuses(address, data, **more):
+    return [r.status for r in answers(address, data, **more)]
