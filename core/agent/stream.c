@@ -15,6 +15,7 @@
 #define SMALL_MAX  MIB(4)
 #define KEEP_SMALL KIB(16)
 #define PARTS      8
+#define PING_MS    testing_ms(INTERVAL_PING)
 
 struct stream {
     struct stream *next;
@@ -170,7 +171,7 @@ static void add_end(struct stream *s, struct piece *piece) {
 static void ping(struct timer *t) {
     struct stream *s = (struct stream *)((char *)t - offsetof(struct stream, ping));
     if (s->ended) return;
-    if (s->begun && loop_now() - s->sent_ms >= INTERVAL_PING && exchange_pending(s->x) == 0) {
+    if (s->begun && loop_now() - s->sent_ms >= PING_MS && exchange_pending(s->x) == 0) {
         struct buf line = BUF_INIT(64);
         events_json(&line, s->frames, FRAME_PING, "", 0);
         struct iovec part = {line.data, line.len};
@@ -178,8 +179,8 @@ static void ping(struct timer *t) {
         buf_free(&line);
         s->sent_ms = loop_now();
     }
-    int64_t due = s->sent_ms + INTERVAL_PING;
-    if (due <= loop_now()) due = loop_now() + INTERVAL_PING;
+    int64_t due = s->sent_ms + PING_MS;
+    if (due <= loop_now()) due = loop_now() + PING_MS;
     loop_timer(&s->ping, due, ping);
 }
 
@@ -206,7 +207,7 @@ static bool send_some(struct stream *s) {
         put_event(s, FRAME_START, entry_start, &small_text);
         add_small(&piece, 0);
         s->begun = true;
-        loop_timer(&s->ping, loop_now() + INTERVAL_PING, ping);
+        loop_timer(&s->ping, loop_now() + PING_MS, ping);
     }
     for (int i = 0; i < 2; i++)
         if (unread(s, i) > 0 || s->gap[i] > 0) add_output(s, i, &piece);
