@@ -361,8 +361,10 @@ bool io_background(struct io *io, int change) {
 
 void io_settle(struct io *io) {
     if (!io->thread_running || pthread_equal(pthread_self(), io->thread)) return;
-    while (io->holds && io->background == 0 && !atomic_load(&parked))
+    while (io->holds && io->background == 0 && !atomic_load(&parked)) {
+        settle(io); /* the thread may be asleep until its next timer */
         pthread_cond_wait(&io->let_go_cond, &io->lock);
+    }
 }
 
 void io_stop(struct io *io) {

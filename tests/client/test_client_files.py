@@ -13,7 +13,7 @@ def agent():
 
 
 HEAD = r'''
-import os, sys, tempfile, ctypes
+import os, sys, tempfile, time, ctypes
 import sbx
 from lossy import Lossy, Rule
 port, token, work = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -154,7 +154,9 @@ done = queue.next(); assert done.status == 0 and open(work + "/local", "rb").rea
 sbx.check("file_delete", box.handle, (work + "/none").encode(), 0, later(6))
 done = queue.next(); assert done.status == sbx.NOT_FOUND
 sbx.check("file_read", None, box.handle, (work + "/f").encode(), 0, 0, later(7))  # never taken
+began = time.monotonic()
 queue.close()
+assert time.monotonic() - began < 5
 ''')
 
 
