@@ -66,40 +66,18 @@ static void asked(void *ctx, const struct hub_reply *reply) {
     buf_free(&out);
 }
 
-static void asking_ended(struct op *op, sbx_status status) {
-    (void)status;
-    hub_call_cancel(op->ctx);
-}
-
-static void ask(struct op *op) {
-    sbx_error error;
-    op->end = asking_ended;
-    op->ctx = hub_call(&jobs_of(op->client)->hub,
-                       &(struct hub_call_spec){.method = "GET",
-                                               .name = op->name,
-                                               .log_route = "whoami-v2",
-                                               .what = "asking who the token belongs to",
-                                               .target = "/api/whoami-v2",
-                                               .repeatable = true,
-                                               .deadline = op->deadline,
-                                               .done = asked,
-                                               .ctx = op},
-                       &error);
-    if (op->ctx == NULL) op_fail(op, &error);
-}
-
 sbx_status sbx_client_info(sbx_bytes **out, sbx_client *client, const sbx_call *call, sbx_error *err) {
     const char *name = "sbx_client_info";
     if (out != NULL) *out = NULL;
     sbx_status status = client_check(client, name, err);
     if (status != SBX_OK) return status;
-    if (out == NULL && (call == NULL || call->queue == NULL))
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     struct op *op;
     status = op_begin(&op, client, NULL, name, call, 60000, err);
     if (status != SBX_OK) return status;
     if (client->provider == &provider_jobs) {
-        ask(op);
+        jobs_ask(op, "whoami-v2", "asking who the token belongs to", asked);
     } else {
         struct buf text = BUF_INIT(MIB(1));
         write_own(&text, client);

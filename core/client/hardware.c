@@ -120,11 +120,6 @@ static void asked(void *ctx, const struct hub_reply *reply) {
     }
 }
 
-static void asking_ended(struct op *op, sbx_status status) {
-    (void)status;
-    hub_call_cancel(op->ctx);
-}
-
 sbx_status sbx_hardware_list_all(sbx_hardware_list **out, sbx_client *client, const sbx_call *call,
                                  sbx_error *err) {
     const char *name = "sbx_hardware_list_all";
@@ -135,25 +130,12 @@ sbx_status sbx_hardware_list_all(sbx_hardware_list **out, sbx_client *client, co
         return error_set(err, SBX_ERROR_UNSUPPORTED,
                          "%s: provider %s has no hardware to choose: use provider jobs", name,
                          client->provider->name);
-    if (out == NULL && (call == NULL || call->queue == NULL))
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     struct op *op;
     status = op_begin(&op, client, NULL, name, call, 60000, err);
     if (status != SBX_OK) return status;
-    sbx_error error;
-    op->end = asking_ended;
-    op->ctx = hub_call(&jobs_of(client)->hub,
-                       &(struct hub_call_spec){.method = "GET",
-                                               .name = name,
-                                               .log_route = "jobs/hardware",
-                                               .what = "asking for the hardware",
-                                               .target = "/api/jobs/hardware",
-                                               .repeatable = true,
-                                               .deadline = op->deadline,
-                                               .done = asked,
-                                               .ctx = op},
-                       &error);
-    if (op->ctx == NULL) op_fail(op, &error);
+    jobs_ask(op, "jobs/hardware", "asking for the hardware", asked);
     sbx_completion done;
     status = op_finish(op, &done, err);
     if (status == SBX_OK) *out = done.hardware;

@@ -132,8 +132,6 @@ static bool take_urls(struct creation *c, const struct json *value) {
     return false;
 }
 
-static void check_key(struct creation *c);
-
 /* The job that is ours. made: by this call, so that another one with our key may have been made at the same
  * time. */
 void creation_adopt(struct creation *c, const struct job *job, const struct json *value, bool made) {
@@ -155,7 +153,7 @@ void creation_adopt(struct creation *c, const struct job *job, const struct json
     if (made) telemetry_create(c->op->client, m->session, c->flavor, c->lifetime_s, c->forward);
     if (!take_urls(c, value)) return;
     if (made && c->key[0] != '\0') {
-        check_key(c);
+        creation_seek_key(c);
     } else {
         wait_for_it(c);
     }
@@ -193,14 +191,8 @@ static bool fits(struct creation *c, const struct job *job) {
     return false;
 }
 
-static void ask_key(struct creation *c, void (*done)(void *, const struct hub_reply *)) {
-    char target[512];
-    snprintf(target, sizeof target, "/api/jobs/%s?" JOB_LIVING "&label=" JOB_LABEL_KEY "%%3D%s",
-             jobs_namespace(c->jobs, c->hub_namespace), c->key);
-    creation_ask(c, "jobs/:ns", "looking for the sandbox of the client key", target, done);
-}
-
-static void checked_key(void *ctx, const struct hub_reply *reply) {
+/* Before a job is made (no machine): is there one already? Afterwards: was somebody faster? */
+static void answered_key(void *ctx, const struct hub_reply *reply) {
     struct creation *c = ctx;
     c->call = NULL;
     if (reply->status != SBX_OK) {
@@ -209,36 +201,18 @@ static void checked_key(void *ctx, const struct hub_reply *reply) {
     }
     struct job job;
     const struct json *item = NULL;
+    struct job_machine *ours = c->machine;
     struct json *list = json_parse(reply->body->data, reply->body->len);
-    if (oldest(c, list, &job, &item) && strcmp(job.id, c->machine->job.id) != 0) {
-        /* Somebody was faster: theirs is the sandbox of this key, ours goes. */
-        struct job_machine *m = c->machine;
+    if (oldest(c, list, &job, &item) && (ours == NULL || strcmp(job.id, ours->job.id) != 0)) {
+        /* Theirs is the sandbox of this key; ours goes. */
         c->machine = NULL;
-        job_end_machine(m, "user");
-        job_machine_free(m);
+        if (ours != NULL) {
+            job_end_machine(ours, "user");
+            job_machine_free(ours);
+        }
         if (fits(c, &job)) creation_adopt(c, &job, item, false);
-    } else {
+    } else if (ours != NULL) {
         wait_for_it(c);
-    }
-    json_free(list);
-}
-
-static void check_key(struct creation *c) {
-    ask_key(c, checked_key);
-}
-
-static void found_key(void *ctx, const struct hub_reply *reply) {
-    struct creation *c = ctx;
-    c->call = NULL;
-    if (reply->status != SBX_OK) {
-        creation_fail(c, &reply->error);
-        return;
-    }
-    struct job job;
-    const struct json *item = NULL;
-    struct json *list = json_parse(reply->body->data, reply->body->len);
-    if (oldest(c, list, &job, &item)) {
-        if (fits(c, &job)) creation_adopt(c, &job, item, false);
     } else {
         creation_post(c);
     }
@@ -246,5 +220,8 @@ static void found_key(void *ctx, const struct hub_reply *reply) {
 }
 
 void creation_seek_key(struct creation *c) {
-    ask_key(c, found_key);
+    char target[512];
+    snprintf(target, sizeof target, "/api/jobs/%s?" JOB_LIVING "&label=" JOB_LABEL_KEY "%%3D%s",
+             jobs_namespace(c->jobs, c->hub_namespace), c->key);
+    creation_ask(c, "jobs/:ns", "looking for the sandbox of the client key", target, answered_key);
 }

@@ -55,6 +55,8 @@ void creation_look_again(void *ctx);    /* of c->timer: whether a post whose rep
 /* The job that is ours. made: by this call, so that another one with our key may have been made at the same
  * time. */
 void creation_adopt(struct creation *c, const struct job *job, const struct json *value, bool made);
-void creation_seek_key(struct creation *c); /* adopts the one that our key has already, or posts */
+/* Looks for a sandbox of our key: adopts the oldest when it is not ours, which then goes; else makes ours, or
+ * waits for it. */
+void creation_seek_key(struct creation *c);
 
 #endif

@@ -215,6 +215,33 @@ bool jobs_made_by_us(const struct jobs *jobs, const struct job *job) {
     return jobs->user[0] != '\0' && strcmp(maker, jobs->user) == 0;
 }
 
+/* ---- What an op is about */
+
+static void asking_ended(struct op *op, sbx_status status) {
+    (void)status;
+    hub_call_cancel(op->ctx);
+}
+
+void jobs_ask(struct op *op, const char *route, const char *what,
+              void (*done)(void *, const struct hub_reply *)) {
+    char target[256];
+    sbx_error error;
+    snprintf(target, sizeof target, "/api/%s", route);
+    op->end = asking_ended;
+    op->ctx = hub_call(&jobs_of(op->client)->hub,
+                       &(struct hub_call_spec){.method = "GET",
+                                               .name = op->name,
+                                               .log_route = route,
+                                               .what = what,
+                                               .target = target,
+                                               .repeatable = true,
+                                               .deadline = op->deadline,
+                                               .done = done,
+                                               .ctx = op},
+                       &error);
+    if (op->ctx == NULL) op_fail(op, &error);
+}
+
 /* ---- Machines */
 
 void jobs_free_secrets(char **secrets) {

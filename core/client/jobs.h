@@ -74,6 +74,11 @@ bool jobs_needs_user(const struct jobs *jobs, const char *asked);
  */
 bool jobs_made_by_us(const struct jobs *jobs, const struct job *job);
 
+/* Asks the Hub for what the op is about: GET /api/<route>; route and what are literals. done gets the op as
+ * its ctx, and sets op->ctx to NULL first of all. */
+void jobs_ask(struct op *op, const char *route, const char *what,
+              void (*done)(void *, const struct hub_reply *));
+
 struct job_machine *job_machine_new(struct jobs *jobs, const struct job *job, const char *hub_namespace);
 /* Wipes and frees a list of secrets; NULL does nothing. */
 void jobs_free_secrets(char **secrets);

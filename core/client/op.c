@@ -125,6 +125,11 @@ static sbx_status begin(struct op **out, struct sbx_client *client, struct sbx_s
     return SBX_OK;
 }
 
+sbx_status op_check_out(const void *out, const sbx_call *call, const char *name, sbx_error *err) {
+    if (out != NULL || (call != NULL && call->queue != NULL)) return SBX_OK;
+    return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
+}
+
 sbx_status op_begin(struct op **out, struct sbx_client *client, struct sbx_sandbox *sandbox, const char *name,
                     const sbx_call *call, int64_t default_timeout_ms, sbx_error *err) {
     return begin(out, client, sandbox, name, call, default_timeout_ms, false, err);

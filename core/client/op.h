@@ -40,6 +40,9 @@ struct op {
     bool handed_over; /* the public function has returned SBX_PENDING: the op frees itself */
 };
 
+/* SBX_OK when the result has somewhere to go: the caller's out, or a queue. */
+sbx_status op_check_out(const void *out, const sbx_call *call, const char *name, sbx_error *err);
+
 /* Checks call, makes the op, arms its deadline. On SBX_OK the client's lock is held until op_finish. sandbox
    may be NULL; when it is dead this fails with SBX_ERROR_AGENT. */
 sbx_status op_begin(struct op **out, struct sbx_client *client, struct sbx_sandbox *sandbox, const char *name,

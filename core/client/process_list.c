@@ -106,9 +106,8 @@ sbx_status sbx_process_list_all(sbx_process_list **out, sbx_sandbox *sandbox, co
     if (out != NULL) *out = NULL;
     sbx_status status = sandbox_check(sandbox, name, err);
     if (status != SBX_OK) return status;
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     struct op *op;
     status = op_begin(&op, sandbox->client, sandbox, name, call, 60000, err);
     if (status != SBX_OK) return status;

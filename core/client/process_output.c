@@ -112,9 +112,8 @@ sbx_status sbx_process_output(sbx_bytes **out, uint64_t *out_offset, sbx_process
     if (out != NULL) *out = NULL;
     sbx_status status = process_handle_check(process, name, err);
     if (status != SBX_OK) return status;
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     if (stream != SBX_EVENT_STDOUT && stream != SBX_EVENT_STDERR) {
         return error_set(err, SBX_ERROR_INVALID,
                          "%s: stream is %d: give SBX_EVENT_STDOUT or SBX_EVENT_STDERR", name, (int)stream);

@@ -120,9 +120,8 @@ sbx_status sbx_process_start(sbx_process **out, sbx_sandbox *sandbox, const sbx_
     sbx_status status = sandbox_check(sandbox, name, err);
     if (status != SBX_OK) return status;
     if (command == NULL) return error_set(err, SBX_ERROR_INVALID, "%s: command is NULL", name);
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     sbx_command ours;
     status = OPTIONS_COPY(&ours, command, env, "sbx_command", err);
     if (status != SBX_OK) return status;
@@ -194,9 +193,8 @@ sbx_status sbx_process_attach(sbx_process **out, sbx_sandbox *sandbox, const cha
     if (status != SBX_OK) return status;
     if (id == NULL || *id == '\0')
         return error_set(err, SBX_ERROR_INVALID, "%s: id is %s", name, id == NULL ? "NULL" : "empty");
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     struct op *op;
     status = op_begin(&op, sandbox->client, sandbox, name, call, 60000, err);
     if (status != SBX_OK) return status;

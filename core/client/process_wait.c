@@ -83,9 +83,8 @@ sbx_status sbx_process_wait(sbx_event *out, sbx_process *process, const sbx_call
     sbx_status status = process_handle_check(process, name, err);
     if (status != SBX_OK) return status;
     sbx_event event;
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     if (out != NULL) {
         status = OPTIONS_COPY(&event, out, stream, "sbx_event", err);
         if (status != SBX_OK) return status;

@@ -160,9 +160,8 @@ sbx_status sbx_run(sbx_result **out, sbx_sandbox *sandbox, const sbx_command *co
     sbx_status status = sandbox_check(sandbox, name, err);
     if (status != SBX_OK) return status;
     if (command == NULL) return error_set(err, SBX_ERROR_INVALID, "%s: command is NULL", name);
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     sbx_command ours;
     struct command_body body;
     status = OPTIONS_COPY(&ours, command, env, "sbx_command", err);

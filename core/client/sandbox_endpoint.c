@@ -214,9 +214,8 @@ sbx_status sbx_sandbox_connect_endpoint(sbx_sandbox **out, sbx_client *client, c
     sbx_status status = client_check(client, name, err);
     if (status != SBX_OK) return status;
     if (endpoint == NULL) return error_set(err, SBX_ERROR_INVALID, "%s: endpoint is NULL", name);
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     struct endpoint made;
     status = make_endpoint(&made, endpoint, token, err);
     if (status != SBX_OK) return status;

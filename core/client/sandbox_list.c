@@ -72,9 +72,8 @@ sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, cons
     if (out != NULL) *out = NULL;
     sbx_status status = client_check(client, name, err);
     if (status != SBX_OK) return status;
-    if (out == NULL && (call == NULL || call->queue == NULL)) {
-        return error_set(err, SBX_ERROR_INVALID, "%s: out is NULL", name);
-    }
+    status = op_check_out(out, call, name, err);
+    if (status != SBX_OK) return status;
     sbx_filter ours;
     status = take_filter(&ours, filter, client, name, err);
     struct op *op;
