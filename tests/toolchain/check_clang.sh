@@ -4,7 +4,7 @@
 # tier. What they find is kept in the build directory, and belongs into tests/fuzz/corpus/ once it is understood.
 . "$SBX_SOURCE/tests/toolchain/lib.sh"
 need clang
-build clang -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS=-fsanitize=fuzzer-no-link -DSBX_FUZZ=ON -DSBX_SANITIZE=address -DSBX_BUILD_AGENT=OFF
+build clang "" -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS=-fsanitize=fuzzer-no-link -DSBX_FUZZ=ON -DSBX_SANITIZE=address -DSBX_BUILD_AGENT=OFF
 seconds=10
 [ -z "${SBX_LONG:-}" ] || seconds=600
 status=0
