@@ -149,9 +149,10 @@ sbx.wait_until(lambda: not sbx.children(), what="the end of every agent")
 
 LARGE = """
 import tempfile
-with tempfile.TemporaryDirectory() as runtime, sbx.Client(runtime_dir=runtime) as client:
+from machine import in_memory
+with tempfile.TemporaryDirectory(prefix="sbx-test-", dir=in_memory()) as runtime, sbx.Client(runtime_dir=runtime) as client:
     neighbour, large = client.create(), client.create(isolation="none")
-    made = large.run(["python3", "-c", "import os\\nfor i in range(60000): os.close(os.open(f'f{i}', os.O_CREAT))"])
+    made = large.run(["python3", "-c", "import os\\nfor i in range(200000): os.close(os.open(f'f{i}', os.O_CREAT))"])
     assert made.code == 0, made.err
     directory = f"{runtime}/{large.id}"
     assert os.path.isdir(directory)

@@ -20,6 +20,15 @@ def descriptors(pid=None):
     return len(os.listdir(f"/proc/{pid or os.getpid()}/fd"))
 
 
+def in_memory(files=500_000):
+    """For tempfile's `dir`: where so many files are made in a tenth of the time that a disk's journal takes. None, the usual place, if there is
+    no room for them."""
+    try:
+        return "/dev/shm" if os.statvfs("/dev/shm").f_favail > files else None
+    except OSError:
+        return None
+
+
 def wait_until(condition, timeout=10, what="the condition"):
     """Polls for something that has no event of its own; returns its value."""
     deadline = time.monotonic() + timeout
