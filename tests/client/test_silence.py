@@ -56,10 +56,10 @@ def test_control_without_looking_whether_it_lives(call):
         done = sbx.script(PROLOGUE + f"""
 thread = threading.Thread(target={CALLS[call]}, daemon=True)
 thread.start()
-thread.join(8)
+thread.join(4)
 print(thread.is_alive(), flush=True)
 os._exit(0)
-""", peer.url, env={"SBX_TEST_SCALE": "60", "SBX_TEST_OFF": "probe"})
+""", peer.url, env={"SBX_TEST_SCALE": "120", "SBX_TEST_OFF": "probe"})
         assert done.stdout.strip() == "True"
 
 
