@@ -22,7 +22,7 @@ started=$(date +%s)
 
 needed='build-essential cmake ninja-build pkg-config git python3 python3-venv musl-tools linux-libc-dev libcurl4-openssl-dev libcjson-dev
 libjsmn-dev libssl-dev node-llhttp clang clang-format valgrind libc6-dbg bubblewrap busybox-static dash util-linux procps zopfli
-binutils ca-certificates curl openssl perl wget'
+iproute2 binutils ca-certificates curl openssl perl wget'
 known_by_some='libclang-rt-dev llvm chromium nodejs default-jdk-headless' # where the compiler's packages do not carry their runtimes; large programs that tests run
 
 missing() {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/landlock.h"
+#include "agent/peer.h"
 #include "agent/privileges.h"
 #include "agent/rawcall.h"
 #include "agent/seccomp.h"
@@ -99,6 +100,7 @@ static const struct confine_step strict[] = {
      apply_landlock, AT_HOST, NEEDED},
     {"scope", "abstract sockets and signals of others are out of reach", apply_scope, AT_HOST, 0},
     {"agent-memory", CONFINE_HIDE_DETAIL, apply_memory, AT_HOST, NEEDED},
+    {"agent-port", "sockets of sandboxes cannot speak to the agent", peer_init, AT_HOST, NEEDED},
     {"seccomp", "dangerous system calls are refused", apply_seccomp, AT_HOST, NEEDED},
 };
 static struct confine_step steps[sizeof strict / sizeof *strict];
@@ -153,7 +155,8 @@ bool confine_host(int least_abi, bool weaker, struct confine_error *e) {
     least = least_abi;
     for (size_t i = 0; i < sizeof strict / sizeof *strict; i++) {
         steps[i] = strict[i];
-        if (weaker && strict[i].apply == apply_landlock) steps[i].required = 0;
+        if (weaker && (strict[i].apply == apply_landlock || strict[i].apply == peer_init))
+            steps[i].required = 0;
     }
     return confine_run(&table, &c, e);
 }

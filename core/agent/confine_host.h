@@ -6,7 +6,7 @@
 #include "agent/confine.h"
 
 /* Run before any thread. weaker: without Landlock of the version that is asked for, go on with user ids
- * alone. */
+ * alone; and without what tells whose a connection to the agent is, serve everybody who shows a token. */
 bool confine_host(int least_abi, bool weaker, struct confine_error *e);
 
 /* "landlock" or "uid-only", as sandboxes report it. */

@@ -1,6 +1,7 @@
 #include "agent/host.h"
 
 #include "agent/file_beneath.h"
+#include "agent/peer.h"
 #include "agent/route_host.h"
 #include "agent/tenant.h"
 
@@ -11,6 +12,7 @@ const struct host host_mode = {
     .count = tenants_count,
     .last_end = tenants_last_end,
     .begin = tenant_idle_start,
+    .open = peer_open,
     .end_all = tenants_end_all,
     .path_init = file_beneath_init,
     .resolve = file_beneath_resolve,

@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/conn.h"
+#include "agent/host.h"
 #include "agent/loop.h"
 #include "agent/syscalls.h"
 #include "util/scope.h"
@@ -35,7 +36,10 @@ static void on_listener(struct watch *w, uint32_t events) {
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
         int fd = sys_accept(w->fd, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            conn_open(fd);
+            if (agent.host != NULL)
+                agent.host->open(fd);
+            else
+                conn_open(fd);
             continue;
         }
         if (errno == EINTR || errno == ECONNABORTED) continue;

@@ -56,6 +56,10 @@ int64_t tenants_last_end(void) {
     return host.last_end;
 }
 
+bool tenants_own(uid_t uid) {
+    return uid >= host.first_uid && uid <= host.last_uid;
+}
+
 struct tenant *tenants_first(void) {
     return host.first;
 }

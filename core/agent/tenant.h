@@ -55,6 +55,7 @@ bool tenants_init(const char *directory, uid_t first, uid_t last, size_t capacit
 size_t tenants_count(void); /* those that take a place: also while they begin and end */
 size_t tenants_capacity(void);
 int64_t tenants_last_end(void);
+bool tenants_own(uid_t uid);        /* whether it is for sandboxes, whether one has it or not */
 struct tenant *tenants_first(void); /* then ->next; of every state but gone */
 
 struct tenant *tenant_find(const char *id, size_t len); /* a live one */
