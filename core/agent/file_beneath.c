@@ -16,18 +16,19 @@
 
 #ifndef RESOLVE_BENEATH
 #define RESOLVE_NO_MAGICLINKS 0x02
+#define RESOLVE_NO_SYMLINKS   0x04
 #define RESOLVE_BENEATH       0x08
 #endif
 #define NR_OPENAT2 437
 
 /* Beneath the directory `at`: what leads out of it, a planted link for one, is refused by the kernel. */
-static int open_beneath(int at, const char *path, int flags) {
+static int open_beneath(int at, const char *path, int flags, uint64_t more) {
     if (testing_off("files-beneath")) return openat(at, path, flags);
     /* Refused beside O_PATH, where it means nothing. */
     if ((flags & O_PATH) != 0) flags &= ~O_NOCTTY;
     const struct {
         uint64_t flags, mode, resolve;
-    } how = {(uint64_t)(unsigned)flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    } how = {(uint64_t)(unsigned)flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | more};
     int fd;
     do
         fd = (int)syscall(NR_OPENAT2, at, path, &how, sizeof how);
@@ -37,10 +38,14 @@ static int open_beneath(int at, const char *path, int flags) {
 }
 
 int file_beneath_resolve(const struct tenant *t, int at, const char *path, int flags) {
-    if (at != AT_FDCWD) return open_beneath(at, path, flags);
+    if (at != AT_FDCWD) return open_beneath(at, path, flags, 0);
     path += strlen(t->home);
     path += strspn(path, "/");
-    return open_beneath(t->home_fd, path[0] != '\0' ? path : ".", flags);
+    return open_beneath(t->home_fd, path[0] != '\0' ? path : ".", flags, 0);
+}
+
+int file_beneath_exactly(const struct tenant *t, const char *path) {
+    return open_beneath(t->home_fd, path, O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS);
 }
 
 /* Takes a path of len bytes apart and appends it, name by name, to what stands at text + root, above which

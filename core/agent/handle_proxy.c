@@ -10,7 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "agent/conn.h"
+#include "agent/handle_proxy.h"
+#include "agent/host.h"
 #include "agent/proxy_head.h"
 #include "agent/route.h"
 #include "agent/syscalls.h"
@@ -20,29 +23,7 @@
 #define QUEUE_MAX    (EXCHANGE_HIGH + MIB(1))
 #define QUIET_TUNNEL 10 /* looks of the timer */
 
-struct proxy {
-    struct exchange *x;
-    struct watch backend;
-    struct timer timer; /* of the connect; then it looks for clients that went away */
-    struct buf out;     /* for the backend, from out_at on */
-    size_t out_at;
-    struct buf head; /* of the backend's response, until it is complete */
-    int64_t left;    /* bytes of the response to come; -1 = until its end */
-    int fd, port;
-    bool second; /* 127.0.0.1 refused; this is ::1 */
-    bool connected;
-    bool upgrade, tunnel;
-    bool complete; /* the client's request (or its side of the tunnel) is in the queue completely */
-    bool deaf;     /* the backend takes no more bytes */
-    bool held;     /* the client is slow: the backend is not read */
-    bool answered;
-    int quiet;   /* looks of the timer that saw no byte */
-    bool active; /* bytes came since the timer looked last */
-};
-
-static void on_backend(struct watch *w, uint32_t events);
-
-static void fail(struct proxy *p, const char *what) {
+void handle_proxy_fail(struct proxy *p, const char *what) {
     if (p->answered) {
         exchange_abort(p->x);
         return;
@@ -57,7 +38,7 @@ static void hang_up(struct proxy *p) {
     p->fd = -1;
 }
 
-static void on_close(struct exchange *x) {
+void handle_proxy_close(struct exchange *x) {
     struct proxy *p = x->ctx;
     hang_up(p);
     loop_untimer(&p->timer);
@@ -72,7 +53,8 @@ static void set_events(struct proxy *p) {
     if (!p->connected || (p->out.len > p->out_at && !p->deaf)) events |= EPOLLOUT;
     if (p->backend.ready == NULL) {
         if (events == 0) return; /* it has hung up already, which would be reported again and again */
-        if (!loop_watch(&p->backend, p->fd, events, on_backend)) fail(p, "out of memory");
+        if (!loop_watch(&p->backend, p->fd, events, handle_proxy_backend))
+            handle_proxy_fail(p, "out of memory");
         return;
     }
     loop_rewatch(&p->backend, events);
@@ -161,12 +143,12 @@ static void answer(struct proxy *p, const struct proxy_response *r) {
 static void gather(struct proxy *p, const char *data, size_t len) {
     struct proxy_response r;
     if (!buf_append(&p->head, data, len)) {
-        fail(p, "the head of its response is too large");
+        handle_proxy_fail(p, "the head of its response is too large");
         return;
     }
     for (;;) {
         int found = p->head.len == 0 ? 0 : proxy_head_scan(p->head.data, p->head.len, &r);
-        if (found < 0) fail(p, "what it answers is no HTTP/1 response");
+        if (found < 0) handle_proxy_fail(p, "what it answers is no HTTP/1 response");
         if (found <= 0) return;
         if (r.status >= 200 || r.status == 101) break;
         buf_consume(&p->head, r.head);
@@ -176,7 +158,7 @@ static void gather(struct proxy *p, const char *data, size_t len) {
 
 static void backend_ended(struct proxy *p, int error) {
     if (!p->answered)
-        fail(p, error != 0 ? strerror(error) : "it closed the connection without an answer");
+        handle_proxy_fail(p, error != 0 ? strerror(error) : "it closed the connection without an answer");
     else if (error != 0 || p->left > 0)
         exchange_abort(p->x);
     else
@@ -223,7 +205,7 @@ static bool connect_now(struct proxy *p) {
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const struct sockaddr *to = p->second ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
     if (connect(p->fd, to, p->second ? sizeof v6 : sizeof v4) < 0 && errno != EINPROGRESS) return false;
-    return loop_watch(&p->backend, p->fd, EPOLLOUT, on_backend);
+    return loop_watch(&p->backend, p->fd, EPOLLOUT, handle_proxy_backend);
 }
 
 static void connect_failed(struct proxy *p, int error) {
@@ -233,14 +215,14 @@ static void connect_failed(struct proxy *p, int error) {
         if (connect_now(p)) return;
         hang_up(p);
     }
-    fail(p, error == ECONNREFUSED ? "nothing listens there" : strerror(error));
+    handle_proxy_fail(p, error == ECONNREFUSED ? "nothing listens there" : strerror(error));
 }
 
 static void on_timer(struct timer *t) {
     struct proxy *p = (struct proxy *)((char *)t - offsetof(struct proxy, timer));
     if (!p->connected) {
         hang_up(p);
-        fail(p, "it did not accept the connection in time");
+        handle_proxy_fail(p, "it did not accept the connection in time");
         return;
     }
     /* The client writes no more and nothing has moved: it has gone, and the backend does not notice. In a
@@ -254,7 +236,7 @@ static void on_timer(struct timer *t) {
     loop_timer(t, loop_now() + testing_ms(TIMEOUT_PROXY_QUIET), on_timer);
 }
 
-static void on_backend(struct watch *w, uint32_t events) {
+void handle_proxy_backend(struct watch *w, uint32_t events) {
     struct proxy *p = (struct proxy *)((char *)w - offsetof(struct proxy, backend));
     if (!p->connected) {
         int error = 0;
@@ -301,12 +283,12 @@ static void start(struct exchange *x) {
     x->on_body = on_body;
     x->on_body_end = on_body_end;
     x->on_drain = on_drain;
-    x->on_close = on_close;
+    x->on_close = handle_proxy_close;
     exchange_pause(x);
     loop_timer(&p->timer, loop_now() + testing_ms(TIMEOUT_PROXY_CONNECT), on_timer);
     if (p->out.failed)
-        fail(p, "the head of the request is too large");
-    else if (!connect_now(p))
+        handle_proxy_fail(p, "the head of the request is too large");
+    else if (!(agent.host != NULL ? agent.host->connect : connect_now)(p))
         connect_failed(p, errno);
 }
 

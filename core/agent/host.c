@@ -2,6 +2,7 @@
 
 #include "agent/file_beneath.h"
 #include "agent/peer.h"
+#include "agent/proxy_host.h"
 #include "agent/route_host.h"
 #include "agent/tenant.h"
 
@@ -17,6 +18,7 @@ const struct host host_mode = {
     .path_init = file_beneath_init,
     .resolve = file_beneath_resolve,
     .path_target = file_beneath_target,
+    .connect = proxy_host_connect,
     .become = tenant_become,
     .come_back = tenant_come_back,
 };

@@ -9,6 +9,7 @@
 
 struct exchange;
 struct file_path;
+struct proxy;
 struct route;
 struct tenant;
 
@@ -24,6 +25,7 @@ struct host {
     bool (*path_init)(struct file_path *p, const char *bytes, size_t len); /* these three: file_beneath.h */
     int (*resolve)(const struct tenant *t, int at, const char *path, int flags);
     int (*path_target)(const struct file_path *p, bool make, char *name);
+    bool (*connect)(struct proxy *p); /* proxy_host.h */
     bool (*become)(const struct tenant *t);
     void (*come_back)(const struct tenant *t);
 };
