@@ -59,6 +59,14 @@ sbx_status endpoint_set_bearer(struct endpoint *endpoint, const char *token, sbx
     return ok ? SBX_OK : error_memory(err);
 }
 
+sbx_status endpoint_set_prefix(struct endpoint *endpoint, const char *prefix, sbx_error *err) {
+    return copy_string(&endpoint->prefix, prefix) ? SBX_OK : error_memory(err);
+}
+
+const char *endpoint_prefix(const struct endpoint *endpoint) {
+    return endpoint->prefix != NULL ? endpoint->prefix : "/v1";
+}
+
 sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,
                          int control_fd, const char *token, unsigned features, sbx_error *err) {
     memset(out, 0, sizeof *out);
@@ -84,6 +92,7 @@ static void wipe(char *text) {
 void endpoint_free(struct endpoint *endpoint) {
     transport_pool_leave(endpoint->pool);
     free(endpoint->url);
+    free(endpoint->prefix);
     free(endpoint->path);
     wipe(endpoint->token);
     wipe(endpoint->token_header);

@@ -9,7 +9,8 @@
 #include "client/error.h"
 
 enum endpoint_kind {
-    ENDPOINT_URL,  /* url: "http://127.0.0.1:49983", with the path that stands before /v1 if there is one */
+    ENDPOINT_URL,  /* url: "http://127.0.0.1:49983", with the path that stands before the prefix if there is
+                      one */
     ENDPOINT_UNIX, /* path: of the socket */
     ENDPOINT_CONTROL, /* control_fd: one end of each new connection is passed over it (handover.h) */
 };
@@ -25,8 +26,9 @@ enum endpoint_feature { /* of names.h */
 
 struct endpoint {
     enum endpoint_kind kind;
-    char *url;  /* without a slash at its end. UNIX and CONTROL: "http://<unique>.invalid", made by
-                   endpoint_make */
+    char *url;    /* without a slash at its end. UNIX and CONTROL: "http://<unique>.invalid", made by
+                     endpoint_make */
+    char *prefix; /* what its routes stand below, "/v1/sandboxes/ID"; NULL = "/v1" */
     char *path; /* UNIX: the socket. CONTROL: a unique name that keeps libcurl's pool of connections apart */
     int control_fd; /* CONTROL: owned by the provider, open as long as the endpoint is used; -1 = closed:
                        connecting fails */
@@ -46,6 +48,9 @@ struct endpoint {
  * nothing to free. */
 sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,
                          int control_fd, const char *token, unsigned features, sbx_error *err);
+/* Another prefix than "/v1"; copied. */
+sbx_status endpoint_set_prefix(struct endpoint *endpoint, const char *prefix, sbx_error *err);
+const char *endpoint_prefix(const struct endpoint *endpoint);
 /* Adds the Hub's token. */
 sbx_status endpoint_set_bearer(struct endpoint *endpoint, const char *token, sbx_error *err);
 const sbx_error *endpoint_why(const struct endpoint *endpoint, int64_t since); /* NULL: not known */

@@ -119,7 +119,7 @@ static void send_kill(void *ctx) {
                               .silence_ms = DEADLINE_MS,
                               .on_end = on_end,
                               .ctx = f};
-    snprintf(target, sizeof target, "/v1/processes/%s", f->id);
+    snprintf(target, sizeof target, "processes/%s", f->id);
     if (!(f->sandbox->endpoint.features & ENDPOINT_PROCESS)) {
         /* The Hub's own server does not list foreground commands. Each leads a process group. Written as
            every shell takes it: dash knows no "--" after -KILL. */
@@ -131,7 +131,7 @@ static void send_kill(void *ctx) {
                  (long long)f->pid);
         t.method = "POST";
         t.log_route = "exec";
-        t.target = "/v1/exec";
+        t.target = "exec";
         t.content_type = "application/json";
         t.body = f->body;
         t.body_len = strlen(f->body);
@@ -153,7 +153,7 @@ static void send_start(void *ctx) {
     struct transfer_spec t = {.endpoint = &f->sandbox->endpoint,
                               .method = "POST",
                               .log_route = "processes",
-                              .target = "/v1/processes",
+                              .target = "processes",
                               .content_type = "application/json",
                               .headers = {f->key},
                               .body = f->start.data,
@@ -197,15 +197,13 @@ static void send_part(void *ctx) {
 }
 
 void farewell_part(struct sbx_sandbox *sandbox, const char *target) {
-    size_t room = strlen(target) + sizeof "/v1/";
     struct farewell *f = sandbox->dead ? NULL : begin(sandbox);
     if (f == NULL) return;
-    f->part = malloc(room);
+    f->part = strdup(target);
     if (f->part == NULL) {
         end(f);
         return;
     }
-    snprintf(f->part, room, "/v1/%s", target);
     send_part(f);
 }
 

@@ -96,7 +96,7 @@ struct feeder *feeder_start(struct sbx_sandbox *sandbox, const char *id, const v
     f->sandbox = sandbox;
     sandbox_hold(sandbox);
     buf_init(&f->reply, KIB(16));
-    snprintf(f->target, sizeof f->target, "/v1/processes/%s/stdin?offset=0%s", id, eof ? "&eof=1" : "");
+    snprintf(f->target, sizeof f->target, "processes/%s/stdin?offset=0%s", id, eof ? "&eof=1" : "");
     f->data = data;
     f->len = len;
     f->on_end = on_end;

@@ -303,8 +303,8 @@ static void on_end(void *ctx, const struct transfer_end *end) {
 }
 
 static bool put_target(const struct stream *s, struct buf *target) {
-    if (!s->started) return buf_puts(target, "/v1/exec");
-    buf_puts(target, "/v1/processes/");
+    if (!s->started) return buf_puts(target, "exec");
+    buf_puts(target, "processes/");
     request_path_part(target, s->id);
     buf_puts(target, "/output");
     request_query(target, "follow", "1");

@@ -366,10 +366,8 @@ static const char *missing_feature(unsigned missing) {
 }
 
 static bool copy_parts(struct request *r, const struct request_spec *spec) {
-    size_t room = strlen(spec->target) + 5;
-    r->target = malloc(room);
+    r->target = strdup(spec->target);
     if (r->target == NULL) return false;
-    snprintf(r->target, room, "%s%s", spec->target[0] == '/' ? "" : "/v1/", spec->target);
     for (size_t i = 0; i < 3 && spec->headers[i] != NULL; i++) {
         r->headers[i] = strdup(spec->headers[i]);
         if (r->headers[i] == NULL) return false;

@@ -15,8 +15,7 @@ struct request_spec {
     const char *method;    /* literals */
     const char *log_route; /* "files/stat"; with ids replaced by ":id" */
     const char *what;      /* "reading the file's state": begins error messages */
-    const char
-        *target; /* below /v1/: "files/stat?path=…"; copied. One that begins with "/" is taken as it is. */
+    const char *target;    /* as in transfer.h: "files/stat?path=…"; copied */
     const char *accept;
     const char *content_type;
     const char *headers[4]; /* copied */

@@ -62,7 +62,8 @@ sbx_status sbx_sandbox_port_url(sbx_bytes **out, sbx_sandbox *sandbox, uint16_t 
     if (own != NULL) {
         buf_puts(&text, own);
     } else {
-        buf_printf(&text, "%s/v1/proxy/%u", sandbox->endpoint.url, (unsigned)port);
+        buf_printf(&text, "%s%s/proxy/%u", sandbox->endpoint.url, endpoint_prefix(&sandbox->endpoint),
+                   (unsigned)port);
     }
     return give(out, &text, err);
 }

@@ -54,7 +54,7 @@ struct transfer_spec {
     const char *log_route;     /* "processes/:id": for the log, without ids and paths */
     const char *accept;        /* NULL = anything */
     const char *content_type;  /* of the body; NULL = none */
-    const char *target;        /* "/v1/exec", with the query; copied */
+    const char *target;        /* "exec", below the endpoint's prefix, or "/health"; with the query; copied */
     const char *headers[4];    /* "Name: value", copied; NULL ends */
     const void *body;          /* borrowed until the transfer has ended */
     uint64_t body_len;

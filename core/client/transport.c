@@ -241,7 +241,10 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     t->pool->users++;
     if (curl_easy_setopt(t->easy, CURLOPT_SHARE, t->pool->share) != CURLE_OK) return false;
     char *url;
-    if (asprintf(&url, "%s%s", endpoint->url, spec->target) < 0) return false;
+    bool below = spec->target[0] != '/';
+    if (asprintf(&url, "%s%s%s%s", endpoint->url, below ? endpoint_prefix(endpoint) : "", below ? "/" : "",
+                 spec->target) < 0)
+        return false;
     CURLcode failed = curl_easy_setopt(t->easy, CURLOPT_URL, url);
     free(url);
     bool local = endpoint_is_local(endpoint);
