@@ -23,7 +23,7 @@ bool job_name_ok(const char *name) {
     return made_of(name, JOB_NAME_SIZE, "-_.") && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-static bool id_ok(const char *id) {
+bool job_id_ok(const char *id) {
     return made_of(id, JOB_ID_SIZE, "-_");
 }
 
@@ -64,7 +64,7 @@ bool job_parse(struct job *out, const struct json *value) {
     const struct json *status = json_get(value, "status"), *labels = json_get(value, "labels");
     const char *id = json_string(value, "id"), *owner = json_string(json_get(value, "owner"), "name");
     const char *stage = json_string(status, "stage"), *image = json_string(value, "dockerImage");
-    if (!id_ok(id) || stage == NULL || (owner != NULL && !job_name_ok(owner))) return false;
+    if (!job_id_ok(id) || stage == NULL || (owner != NULL && !job_name_ok(owner))) return false;
     take(out->id, sizeof out->id, id);
     take(out->owner, sizeof out->owner, owner);
     take(out->stage, sizeof out->stage, stage);
@@ -74,6 +74,7 @@ bool job_parse(struct job *out, const struct json *value) {
     const char *nonce = json_string(labels, JOB_LABEL_NONCE);
     if (made_of(nonce, JOB_NONCE_SIZE, "")) take(out->nonce, sizeof out->nonce, nonce);
     take(out->key, sizeof out->key, json_string(labels, JOB_LABEL_KEY));
+    take(out->pool_name, sizeof out->pool_name, json_string(labels, JOB_LABEL_POOL));
     const char *initiator = json_string(json_get(value, "initiator"), "name");
     take(out->initiator, sizeof out->initiator, initiator != NULL ? initiator : "");
     out->sandbox = mark != NULL && strcmp(mark, "1") == 0;
@@ -137,6 +138,12 @@ static bool belongs(const char *url, const char *begin, const char *hub_url) {
     return plain && len == hub_len && strncasecmp(host, hub, len) == 0;
 }
 
+bool job_url_ok(const char *url, const char *id, unsigned port, const char *hub_url) {
+    char begin[JOB_ID_SIZE + 16];
+    snprintf(begin, sizeof begin, "%s--%u.", id, port);
+    return strstr(url, begin) != NULL && belongs(url, begin, hub_url);
+}
+
 char *job_port_url(const struct json *value, const char *id, unsigned port, const char *hub_url,
                    bool *foreign) {
     char begin[JOB_ID_SIZE + 16], inside[JOB_ID_SIZE + 16];
@@ -173,7 +180,7 @@ sbx_status job_split_id(const char *text, char hub_namespace[JOB_NAME_SIZE], cha
     size_t before = slash != NULL ? (size_t)(slash - text) : 0;
     const char *rest = slash != NULL ? slash + 1 : text;
     snprintf(hub_namespace, JOB_NAME_SIZE, "%.*s", (int)before, text);
-    bool ok = id_ok(rest) && (slash == NULL || (before < JOB_NAME_SIZE && job_name_ok(hub_namespace)));
+    bool ok = job_id_ok(rest) && (slash == NULL || (before < JOB_NAME_SIZE && job_name_ok(hub_namespace)));
     if (!ok)
         return error_set(err, SBX_ERROR_INVALID,
                          "'%.80s' is no id of a job: it is ID or NAMESPACE/ID, as sbx_sandbox_id gives it",

@@ -18,6 +18,7 @@ struct json;
 #define JOB_LABEL       "hf-sandbox"
 #define JOB_LABEL_MODE  "hf-sandbox-mode"
 #define JOB_LABEL_NONCE "hf-sandbox-nonce"
+#define JOB_LABEL_POOL  "hf-sandbox-pool"
 #define JOB_LABEL_KEY   "hf-sandbox-key" /* ours: of the option client_key */
 
 /* The query for those that have not ended. */
@@ -33,6 +34,7 @@ struct job {
     char message[256];
     char nonce[JOB_NONCE_SIZE];    /* "" = the label is missing */
     char key[LABEL_MAX + 1];       /* of JOB_LABEL_KEY */
+    char pool_name[LABEL_MAX + 1]; /* of JOB_LABEL_POOL */
     char initiator[JOB_NAME_SIZE]; /* the name of who made it; "" = not said */
     bool sandbox, pool;            /* by its labels */
     char image[512], flavor[64];
@@ -51,6 +53,10 @@ bool job_has_label(const struct json *value, const char *label);
    HTTP, a path of the Hub's own host. *foreign says that there was another one. The caller's. */
 char *job_port_url(const struct json *value, const char *id, unsigned port, const char *hub_url,
                    bool *foreign);
+
+/* Whether such a URL, from elsewhere, is one of those. */
+bool job_url_ok(const char *url, const char *id, unsigned port, const char *hub_url);
+bool job_id_ok(const char *id);
 
 /* "2026-08-20T09:15:02.114Z" as milliseconds since 1970; 0 when it is none. */
 int64_t job_time(const char *text);

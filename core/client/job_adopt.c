@@ -37,7 +37,8 @@ static void ready(void *ctx, struct endpoint *agent) {
     c->machine->hide = c->hide;
     c->hide = NULL;
     sandbox->timings = c->timings;
-    log_event(op->client, SBX_LOG_INFO, "sandbox.created", "id", sandbox->id, "provider", "jobs", NULL);
+    if (c->host.pool == NULL)
+        log_event(op->client, SBX_LOG_INFO, "sandbox.created", "id", sandbox->id, "provider", "jobs", NULL);
     if (other && !testing_off("key-token")) {
         /* Somebody else's with our key, or the Hub's own agent. The probe has the op to itself. */
         c->machine->owned = false;
@@ -101,7 +102,9 @@ static void wait_for_it(struct creation *c) {
     sbx_error error;
     c->wait = (struct job_wait){.jobs = c->jobs,
                                 .machine = c->machine,
-                                .op = c->op,
+                                .name = c->op->name,
+                                .begun_ms = c->op->begun_ms,
+                                .deadline = c->op->deadline,
                                 .secrets = (const char *const *)c->hide,
                                 .ready = ready,
                                 .failed = not_ready,
@@ -150,6 +153,7 @@ void creation_adopt(struct creation *c, const struct job *job, const struct json
     snprintf(ms, sizeof ms, "%lld", (long long)c->timings.accepted_ms);
     log_event(c->op->client, SBX_LOG_INFO, "sandbox.progress", "id", job->id, "phase", "accepted", "stage",
               job->stage, "ms", ms, NULL);
+    if (c->host.accepted != NULL) c->host.accepted(c->host.ctx, job);
     if (made) telemetry_create(c->op->client, m->session, c->flavor, c->lifetime_s, c->forward);
     if (!take_urls(c, value)) return;
     if (made && c->key[0] != '\0') {

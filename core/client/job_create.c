@@ -55,6 +55,16 @@ static void end_unknown(struct creation *c, const char *owner, const char *used)
     }
 }
 
+/* Others may use a host as soon as it runs. */
+static void give_up(struct creation *c) {
+    struct job_machine *m = c->machine;
+    if (c->host.given_up == NULL || m->job.phase != JOB_RUNS || m->ended) {
+        job_end_machine(m, "user");
+    } else {
+        c->host.given_up(c->host.ctx, m);
+    }
+}
+
 void creation_release(struct creation *c, sbx_status status) {
     struct op *op = c->op;
     delist(c);
@@ -69,7 +79,7 @@ void creation_release(struct creation *c, sbx_status status) {
             c->call = NULL;
         }
         /* One that was found by its key is somebody else's too. */
-        if (c->machine != NULL && c->machine->made) job_end_machine(c->machine, "user");
+        if (c->machine != NULL && c->machine->made) give_up(c);
     }
     if (status != SBX_OK && c->machine != NULL) job_machine_free(c->machine);
     hub_call_cancel(c->call);
@@ -232,11 +242,12 @@ static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o,
     if (o->port_count > 0) memcpy(c->ports, o->ports, o->port_count * sizeof *c->ports);
     if (!copy_secrets(c, o) || !hide(c, c->jobs->hub.token, strlen(c->jobs->hub.token)))
         return error_memory(err);
-    for (int i = job_request_carries_agent() ? 0 : 1; i < 2; i++) {
+    for (int i = job_request_carries_agent(c->host.pool != NULL) ? 0 : 1; i < 2; i++) {
         if (!text_random_hex(16, c->nonce[i]))
             return error_set(err, SBX_ERROR_SYSTEM, "the kernel gives no random bytes");
         if (!hide_key(c, c->nonce[i])) return error_memory(err);
-        const struct job_request request = {.options = o,
+        const struct job_request request = {.host = c->host.pool != NULL ? &c->host : NULL,
+                                            .options = o,
                                             .hub_url = c->jobs->hub.endpoint.url,
                                             .hub_token = c->jobs->hub.token,
                                             .nonce = c->nonce[i],
@@ -248,7 +259,7 @@ static sbx_status take_options(struct creation *c, const sbx_sandbox_options *o,
     return SBX_OK;
 }
 
-void job_create(struct op *op, const sbx_sandbox_options *options) {
+static void create(struct op *op, const sbx_sandbox_options *options, const struct job_host_settings *host) {
     sbx_error error = {.code = SBX_OK};
     if (job_request_check(options, op->name, &error) != SBX_OK) {
         op_fail(op, &error);
@@ -260,11 +271,12 @@ void job_create(struct op *op, const sbx_sandbox_options *options) {
         return;
     }
     c->op = op;
+    if (host != NULL) c->host = *host;
     c->jobs = jobs_of(op->client);
     c->timings = (sbx_timings){sizeof c->timings, -1, -1, -1};
     c->timer = (struct io_timer){.fire = creation_look_again, .ctx = c};
     c->who = (struct jobs_waiter){.known = known, .ctx = c};
-    c->hub_agent = !job_request_carries_agent();
+    c->hub_agent = !job_request_carries_agent(host != NULL);
     enlist(c);
     op->ctx = c;
     op->end = creation_ended;
@@ -275,4 +287,13 @@ void job_create(struct op *op, const sbx_sandbox_options *options) {
                jobs_know(c->jobs, &c->who)) {
         known(c, NULL);
     }
+}
+
+void job_create(struct op *op, const sbx_sandbox_options *options) {
+    create(op, options, NULL);
+}
+
+void job_create_host(struct op *op, const sbx_sandbox_options *options,
+                     const struct job_host_settings *host) {
+    create(op, options, host);
 }

@@ -37,6 +37,7 @@ struct creation {
     bool unsure[2];    /* of each body: a post of it may have made a job that is not known */
     struct job_machine *machine;
     struct job_wait wait;
+    struct job_host_settings host; /* pool NULL: none */
     sbx_timings timings;
 };
 

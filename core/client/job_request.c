@@ -199,13 +199,20 @@ static void put_environment(struct buf *out, const struct job_request *r) {
         snprintf(number, sizeof number, "%lld", (long long)(idle / 1000 + (idle % 1000 != 0)));
         put_text(out, ENV_IDLE_TIMEOUT, number);
     }
+    if (r->host != NULL) {
+        put_text(out, ENV_HOST_MODE, "1");
+        snprintf(number, sizeof number, "%u", r->host->capacity);
+        put_text(out, ENV_CAPACITY, number);
+        snprintf(number, sizeof number, "%u", r->host->max_hosts);
+        if (r->host->max_hosts > 0) put_text(out, ENV_MAX_HOSTS, number);
+    }
     if (r->hub_agent) {
         char url[600];
         snprintf(url, sizeof url, "%s" SERVER_PATH, r->hub_url);
         put_text(out, JOB_ENV_SERVER_URL, url);
         put_text(out, JOB_ENV_SERVER_MOUNT, SERVER_MOUNT);
     } else {
-        const struct payload *payload = payload_find(PAYLOAD_ARCH, false);
+        const struct payload *payload = payload_find(PAYLOAD_ARCH, r->host != NULL);
         snprintf(number, sizeof number, "%zu", payload->program_size);
         put_text(out, JOB_ENV_SHA256, payload->sha256);
         put_text(out, JOB_ENV_SIZE, number);
@@ -222,7 +229,7 @@ static void put_secrets(struct buf *out, const struct job_request *r) {
     put_text(out, ENV_TOKEN, token);
     explicit_bzero(token, sizeof token);
     if (r->options->forward_hf_token) put_text(out, "HF_TOKEN", r->hub_token);
-    if (!r->hub_agent) put_text(out, JOB_ENV_PAYLOAD, payload_find(PAYLOAD_ARCH, false)->text);
+    if (!r->hub_agent) put_text(out, JOB_ENV_PAYLOAD, payload_find(PAYLOAD_ARCH, r->host != NULL)->text);
     buf_putc(out, '}');
 }
 
@@ -232,7 +239,8 @@ static void put_labels(struct buf *out, const struct job_request *r, const char 
     put_pairs(out, o->labels);
     if (!has_name(o->labels, "name", 4)) put_text(out, "name", name);
     put_text(out, JOB_LABEL, "1");
-    put_text(out, JOB_LABEL_MODE, "dedicated");
+    put_text(out, JOB_LABEL_MODE, r->host != NULL ? "pool" : "dedicated");
+    if (r->host != NULL) put_text(out, JOB_LABEL_POOL, r->host->pool);
     put_text(out, JOB_LABEL_NONCE, r->nonce);
     if (o->client_key != NULL) put_text(out, JOB_LABEL_KEY, o->client_key);
     buf_putc(out, '}');
@@ -279,8 +287,8 @@ sbx_status job_request_begin(struct buf *out, const struct job_request *r, sbx_e
     return out->failed ? error_memory(err) : SBX_OK;
 }
 
-bool job_request_carries_agent(void) {
-    return payload_find(PAYLOAD_ARCH, false) != NULL;
+bool job_request_carries_agent(bool host) {
+    return payload_find(PAYLOAD_ARCH, host) != NULL;
 }
 
 bool job_request_end(struct buf *out, int64_t lifetime_s) {

@@ -21,9 +21,21 @@ sbx_status job_request_check(const sbx_sandbox_options *options, const char *fun
 /* For a provider that has none of them. */
 sbx_status job_request_absent(const sbx_sandbox_options *options, const char *function, sbx_error *err);
 
-bool job_request_carries_agent(void); /* this build does */
+bool job_request_carries_agent(bool host); /* this build does */
+
+/* The job is a host of a pool: many sandboxes, by its agent. */
+struct job_machine;
+struct job_host_settings {
+    const char *pool;
+    unsigned capacity, max_hosts;                       /* max_hosts 0 = no ceiling */
+    void (*accepted)(void *ctx, const struct job *job); /* the Hub has made it */
+    /* Instead of canceling it when the call has failed: it may be in use. */
+    void (*given_up)(void *ctx, const struct job_machine *machine);
+    void *ctx;
+};
 
 struct job_request {
+    const struct job_host_settings *host; /* NULL = a sandbox of its own */
     const sbx_sandbox_options *options;
     const char *hub_url;
     const char *hub_token;

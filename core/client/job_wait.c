@@ -67,7 +67,7 @@ static bool wake(struct job_wait *w, struct io_timer *timer, int64_t ms) {
 static void progress(struct job_wait *w, const char *phase, int64_t *at) {
     char ms[24];
     if (*at >= 0) return;
-    *at = clock_ms() - w->op->begun_ms;
+    *at = clock_ms() - w->begun_ms;
     snprintf(ms, sizeof ms, "%lld", (long long)*at);
     log_event(w->jobs->client, SBX_LOG_INFO, "sandbox.progress", "id", w->machine->job.id, "phase", phase,
               "stage", w->machine->job.stage, "ms", ms, NULL);
@@ -87,7 +87,7 @@ static void told(void *ctx, const struct hub_reply *reply) {
     const char *const *secrets = w->secrets != NULL ? w->secrets : own;
     snprintf(message, sizeof message, "%s", job->message);
     hub_error_redact(message, secrets);
-    error_set(&w->error, SBX_ERROR_AGENT, "%s: job %s ended before its agent answered: %s%s%s", w->op->name,
+    error_set(&w->error, SBX_ERROR_AGENT, "%s: job %s ended before its agent answered: %s%s%s", w->name,
               job->id, job->stage, message[0] != '\0' ? ": " : "", message);
     size_t used = strlen(w->error.message), room = sizeof w->error.message - 1;
     static const char begin[] = "; its log ends: ";
@@ -154,7 +154,7 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
             wake(w, &w->inspect_timer, reply->asked_ms > INSPECT_MOST ? reply->asked_ms : INSPECT_MOST);
             return;
         }
-        error_set(&w->error, reply->error.code, "%s: job %s, last seen %s: %s", w->op->name, known->id,
+        error_set(&w->error, reply->error.code, "%s: job %s, last seen %s: %s", w->name, known->id,
                   known->stage, reply->error.message);
         w->error.http_status = reply->http_status;
         give_up(w);
@@ -195,7 +195,7 @@ static void ask_hub(void *ctx) {
                                        .what = "asking about it",
                                        .target = target,
                                        .repeatable = true,
-                                       .deadline = w->op->deadline,
+                                       .deadline = w->deadline,
                                        .done = inspected,
                                        .ctx = w};
     w->inspect = hub_call(&w->jobs->hub, &spec, &w->error);
@@ -222,7 +222,7 @@ static bool is_healthy(struct job_wait *w, unsigned *features) {
 
 /* Who has waited for a minute does not mind half a second. */
 static int64_t health_most(const struct job_wait *w) {
-    int64_t most = HEALTH_MOST, waited = (clock_ms() - w->op->begun_ms) / 100;
+    int64_t most = HEALTH_MOST, waited = (clock_ms() - w->begun_ms) / 100;
     if (waited > HEALTH_WAITING) waited = HEALTH_WAITING;
     if (w->machine->job.phase != JOB_RUNS && waited > most) most = waited;
     int64_t share = HEALTH_EACH * (int64_t)w->jobs->starting;
@@ -252,7 +252,7 @@ static void answered(void *ctx, const struct transfer_end *end) {
         error_set(&w->error, SBX_ERROR_AUTH,
                   "%s: the Hub's proxy before job %s refuses the token (%d): it needs the permission to read "
                   "in namespace %s",
-                  w->op->name, w->machine->job.id, status, w->machine->hub_namespace);
+                  w->name, w->machine->job.id, status, w->machine->hub_namespace);
         w->error.http_status = status;
         give_up(w);
         return;

@@ -10,7 +10,8 @@
 struct job_wait {
     struct jobs *jobs;
     struct job_machine *machine;
-    struct op *op;              /* for its name, deadline and beginning */
+    const char *name; /* the public function */
+    int64_t begun_ms, deadline;
     const char *const *secrets; /* to keep out of what the job says, the tokens included; NULL-terminated;
                                    NULL = the tokens */
     /* One of the two, once. */

@@ -14,6 +14,7 @@
 #include "client/json.h"
 #include "client/log.h"
 #include "client/parting.h"
+#include "client/pool.h"
 #include "client/provider.h"
 #include "client/telemetry.h"
 #include "util/clock.h"
@@ -56,6 +57,7 @@ static void at_exit(void) {
         if (!client_is_ours(client) || !lock_within(&client->io.lock, 4000)) continue;
         end_calls(client);
         creation_stop_all(jobs);
+        if (!testing_off("pools-at-exit")) pool_end_all(jobs);
         for (struct job_machine *m = jobs->machines; m != NULL; m = m->next) {
             if (m->sandbox != NULL && m->owned && !m->ended) job_end_machine(m, "atexit");
         }

@@ -30,9 +30,10 @@ struct jobs {
     struct jobs_waiter *waiters;
     struct job_machine *machines;
     struct creation *creations; /* under way */
-    int64_t hub_ahead_ms;       /* what its clock had before ours when it last answered a list */
-    unsigned starting;          /* machines that are waited for */
-    struct jobs *next, *prev;   /* of this process */
+    struct sbx_pool *pools;
+    int64_t hub_ahead_ms;     /* what its clock had before ours when it last answered a list */
+    unsigned starting;        /* machines that are waited for */
+    struct jobs *next, *prev; /* of this process */
 };
 
 /* A job that this client has made or found, from the moment it knows of it. */

@@ -12,6 +12,7 @@
 #include "client/client.h"
 #include "client/handover.h"
 #include "client/local_list.h"
+#include "client/local_pool.h"
 #include "client/local_spawn.h"
 #include "client/record.h"
 #include "util/clock.h"
@@ -38,6 +39,7 @@ struct reaper {
     struct io_timer grace, poll;
     int64_t now, min_age_ms, hidden_until;
     int runtime;
+    const char *pool; /* only its own; NULL = all */
 };
 
 static void target_free(struct target *t) {
@@ -162,6 +164,8 @@ static bool add_target(struct reaper *r, struct local_found *f) {
 
 static bool reap_visit(struct local_found *f, int runtime, void *ctx) {
     struct reaper *r = ctx;
+    if (r->pool != NULL && strcmp(r->pool, f->record.pool) != 0) return true;
+    if (r->pool == NULL && local_pool_owns(r->op->client, f->record.id)) return true;
     if (!f->running) {
         if (record_clean(runtime, f->record.id)) r->op->out.number++;
         return true;
@@ -199,16 +203,25 @@ static void reaper_wait(struct reaper *r) {
     on_reap_poll(r);
 }
 
-void local_end_older(struct op *op, const sbx_filter *filter) {
-    struct reaper *r = reaper_new(op, filter->min_age_ms);
+static void end_those(struct op *op, int64_t min_age_ms, const char *pool) {
+    struct reaper *r = reaper_new(op, min_age_ms);
     sbx_error error = {.code = SBX_OK};
     if (r == NULL) return;
+    r->pool = pool;
     if (local_walk(op->client, reap_visit, r, &error) != SBX_OK) {
         op_fail(op, &error);
         return;
     }
     handover_sweep(r->runtime);
     reaper_wait(r);
+}
+
+void local_end_older(struct op *op, const sbx_filter *filter) {
+    end_those(op, filter->min_age_ms, NULL);
+}
+
+void local_end_pool(struct op *op, const char *pool) {
+    end_those(op, 0, pool);
 }
 
 void local_end_one(struct op *op, const char *id) {

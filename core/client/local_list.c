@@ -70,7 +70,8 @@ static bool add_row(struct lister *l, const struct local_found *f, bool detached
                                 .pid = f->running ? f->record.pid : 0,
                                 .detached = detached,
                                 .running = f->running,
-                                .damaged = f->damaged};
+                                .damaged = f->damaged,
+                                .pool = f->record.pool[0] != '\0' ? f->record.pool : NULL};
     return sandbox_list_add(l->list, &row);
 }
 

@@ -15,6 +15,7 @@
 #include "client/agent_path.h"
 #include "client/endpoint.h"
 #include "client/json.h"
+#include "client/local_pool.h"
 #include "client/log.h"
 #include "client/provider.h"
 #include "util/clock.h"
@@ -61,6 +62,7 @@ void machine_free(struct machine *m) {
         all->first = m->next;
     if (m->next != NULL) m->next->prev = m->prev;
     unwatch(m);
+    if (m->pooled) local_pool_forget(m);
     scope_close(&m->dir);
     scope_close(&m->child.control);
     scope_close(&m->child.status);
@@ -125,6 +127,7 @@ static void ready(struct machine *m) {
         return;
     }
     if (!m->detached) m->record.created_at_ms = clock_wall_ms();
+    if (m->pooled) local_pool_keep(m);
     struct sbx_sandbox *sandbox = machine_sandbox(m, ENDPOINT_ALL, &error);
     if (sandbox == NULL) {
         m->failure = error;
@@ -210,7 +213,7 @@ struct sbx_sandbox *machine_sandbox(struct machine *m, unsigned features, sbx_er
     if (m->sandbox == NULL)
         error_memory(err);
     else
-        m->sandbox->detached = m->detached;
+        m->sandbox->detached = m->detached && !m->pooled;
     return m->sandbox;
 }
 

@@ -28,6 +28,7 @@ struct machine {
     struct machine_kill *kills;
     struct record record;
     bool detached;
+    bool pooled;   /* ends with its handle, though it has a record (local_pool.h) */
     char *runtime; /* the runtime directory, when the sandbox has a directory in it; else NULL */
     int dir;       /* that directory of a detached sandbox, once it is made; else -1 */
     struct local_child child;

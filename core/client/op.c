@@ -151,6 +151,37 @@ static void hand_to_queue(struct op *op) {
     client_release_locked(client);
 }
 
+struct op *op_apart(struct sbx_client *client, const char *name, int64_t timeout_ms,
+                    void (*finished)(void *ctx, sbx_completion *out), void *ctx) {
+    struct op *op = op_new(client, NULL, name, &(sbx_call){.timeout_ms = timeout_ms}, timeout_ms);
+    if (op == NULL) return NULL;
+    if (!io_timer_set(&client->io, &op->timer, op->deadline)) {
+        op_free(op);
+        return NULL;
+    }
+    op->apart = true;
+    op->finished = finished;
+    op->finished_ctx = ctx;
+    client_hold(client);
+    return op;
+}
+
+void op_drop(struct op *op) {
+    if (op == NULL) return;
+    op->finished = NULL;
+    op_failf(op, SBX_ERROR_CANCELED, "%s: canceled", op->name);
+}
+
+static void finish_apart(struct op *op) {
+    sbx_completion out = op->out;
+    struct sbx_client *client = op->client;
+    void (*finished)(void *, sbx_completion *) = op->finished;
+    void *ctx = op->finished_ctx;
+    op_free(op);
+    if (finished != NULL) finished(ctx, &out);
+    client_release_locked(client);
+}
+
 static void end(struct op *op, sbx_status status) {
     if (op->ended) return;
     op->ended = true;
@@ -163,6 +194,8 @@ static void end(struct op *op, sbx_status status) {
     if (op->handed_over) {
         io_background(&op->client->io, -1);
         hand_to_queue(op);
+    } else if (op->apart) {
+        finish_apart(op);
     } else {
         io_notify(&op->client->io, &op->waiter);
     }

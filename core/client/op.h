@@ -38,6 +38,9 @@ struct op {
     int64_t timeout_ms;
     bool ended;
     bool handed_over; /* the public function has returned SBX_PENDING: the op frees itself */
+    bool apart;       /* of op_apart: likewise */
+    void (*finished)(void *ctx, sbx_completion *out);
+    void *finished_ctx;
 };
 
 /* SBX_OK when the result has somewhere to go: the caller's out, or a queue. */
@@ -51,6 +54,12 @@ sbx_status op_begin(struct op **out, struct sbx_client *client, struct sbx_sandb
 sbx_status op_begin_dead_too(struct op **out, struct sbx_client *client, struct sbx_sandbox *sandbox,
                              const char *name, const sbx_call *call, int64_t default_timeout_ms,
                              sbx_error *err);
+
+/* A call of the library's own. finished gets its status and result when it has ended, in whatever way; the op
+   is gone then. Lock held. NULL: no memory. */
+struct op *op_apart(struct sbx_client *client, const char *name, int64_t timeout_ms,
+                    void (*finished)(void *ctx, sbx_completion *out), void *ctx);
+void op_drop(struct op *op); /* ends it as canceled, without a call of finished; NULL does nothing */
 
 /* Ends the op; it must not be touched afterwards. status: SBX_OK or SBX_DONE. */
 void op_done(struct op *op, sbx_status status);

@@ -280,7 +280,11 @@ static void after_refusal(struct stream *s) {
         error_from_reply(&s->error, s->what, s->status, s->error_body.data, s->error_body.len);
     }
     s->error.http_status = s->status;
-    fail(s, &s->error);
+    if (sandbox_in_doubt(s->sandbox, s->status)) {
+        later(s, pronounce, request_verdict_ms(s->sandbox));
+    } else {
+        fail(s, &s->error);
+    }
 }
 
 static void on_end(void *ctx, const struct transfer_end *end) {

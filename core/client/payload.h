@@ -1,5 +1,5 @@
-/* The agents that travel with job requests, for one sandbox and for many, as the build encoded them: always the
-   uninstrumented static programs, whatever the library was built with. */
+/* The agents that travel with job requests, for one sandbox and for many, as the build encoded them: always
+   the uninstrumented static programs, whatever the library was built with. */
 #ifndef CLIENT_PAYLOAD_H
 #define CLIENT_PAYLOAD_H
 

@@ -9,6 +9,7 @@
 #include "client/job_list.h"
 #include "client/job_wait.h"
 #include "client/json.h"
+#include "client/shared_find.h"
 #include "util/clock.h"
 #include "wire/names.h"
 
@@ -121,7 +122,9 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
     json_free(value);
     f->wait = (struct job_wait){.jobs = f->jobs,
                                 .machine = f->machine,
-                                .op = op,
+                                .name = op->name,
+                                .begun_ms = op->begun_ms,
+                                .deadline = op->deadline,
                                 .ready = ready,
                                 .failed = not_ready,
                                 .ctx = f,
@@ -157,6 +160,10 @@ static void known(void *ctx, const sbx_error *error) {
 }
 
 static void connect_by_id(struct op *op, const char *id) {
+    if (strchr(id, '.') != NULL) {
+        shared_find_connect(op, id);
+        return;
+    }
     struct finding *f = calloc(1, sizeof *f);
     if (f == NULL) {
         op_fail_memory(op);
@@ -380,6 +387,10 @@ static void kill_sandbox(struct op *op, struct sbx_sandbox *sandbox) {
 }
 
 static void kill_by_id(struct op *op, const char *id) {
+    if (strchr(id, '.') != NULL) {
+        shared_find_kill(op, id);
+        return;
+    }
     struct killing *k = killing_begin(op);
     sbx_error error;
     if (k == NULL) return;

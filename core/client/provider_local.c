@@ -1,4 +1,4 @@
-#include "client/provider.h"
+#include "client/provider_local.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include "client/local_list.h"
 #include "client/log.h"
 #include "client/machine.h"
+#include "client/provider.h"
 #include "client/record.h"
 #include "client/request.h"
 #include "util/clock.h"
@@ -96,7 +97,7 @@ static sbx_status prepare(struct machine *m, const sbx_sandbox_options *options,
     return local_config_write(config, &c, err);
 }
 
-static void create(struct op *op, const sbx_sandbox_options *options) {
+void provider_local_create(struct op *op, const sbx_sandbox_options *options, const char *pool, bool ends) {
     machine_look(op->client);
     sbx_error error = {.code = SBX_OK};
     if (local_config_check(options, &error) != SBX_OK) {
@@ -108,6 +109,8 @@ static void create(struct op *op, const sbx_sandbox_options *options) {
         op_fail_memory(op);
         return;
     }
+    m->pooled = ends;
+    snprintf(m->record.pool, sizeof m->record.pool, "%s", pool != NULL ? pool : "");
     struct buf config = BUF_INIT(LIMIT_JSON_BODY);
     cleanup_free char *agent = NULL;
     if (agent_path_find(&agent, op->client->agent_path, &error) == SBX_OK &&
@@ -122,6 +125,10 @@ static void create(struct op *op, const sbx_sandbox_options *options) {
     }
     if (config.data != NULL) explicit_bzero(config.data, config.len);
     buf_free(&config);
+}
+
+static void create(struct op *op, const sbx_sandbox_options *options) {
+    provider_local_create(op, options, NULL, false);
 }
 
 /* ------------------------------------------------------------ Connect */
@@ -260,7 +267,7 @@ static void kill_by_id(struct op *op, const char *id) {
 static void close_sandbox(struct sbx_sandbox *sandbox) {
     struct machine *m = sandbox->machine;
     sandbox->machine = NULL;
-    if (m->detached)
+    if (m->detached && !m->pooled)
         machine_let_go(m);
     else
         machine_abandon(m);

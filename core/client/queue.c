@@ -121,6 +121,8 @@ static void free_results(sbx_completion *value) {
     sbx_process_list_free(value->processes);
     sbx_sandbox_list_free(value->sandboxes);
     sbx_hardware_list_free(value->hardware);
+    sbx_pool_free(value->pool);
+    sbx_pool_list_free(value->pools);
     sbx_event_free(value->event);
     sbx_file_info_free(value->file);
 }

@@ -158,6 +158,10 @@ sbx_status record_write(int dir, const struct record *r, sbx_error *err) {
     json_put_text(&text, r->token);
     buf_puts(&text, ",\"version\":");
     json_put_text(&text, r->version);
+    if (r->pool[0] != '\0') {
+        buf_puts(&text, ",\"pool\":");
+        json_put_text(&text, r->pool);
+    }
     /* Numbers above 2^53 do not survive every JSON reader; a start time counts ticks since the machine's
      * start and stays below. */
     buf_printf(&text, ",\"pid\":%d,\"start_time\":%llu,\"created_at_ms\":%lld}\n", (int)r->pid,
@@ -175,7 +179,7 @@ sbx_status record_write(int dir, const struct record *r, sbx_error *err) {
 static bool parse(const char *text, size_t len, const char *id, struct record *r) {
     struct json *root = json_parse(text, len);
     const char *own = json_string(root, "id"), *token = json_string(root, "token");
-    const char *version = json_string(root, "version");
+    const char *version = json_string(root, "version"), *pool = json_string(root, "pool");
     int64_t pid = json_int(root, "pid", 0);
     bool ok = own != NULL && strcmp(own, id) == 0 && token != NULL && strlen(token) < sizeof r->token &&
               version != NULL && strlen(version) < sizeof r->version && pid > 1 && pid <= INT32_MAX;
@@ -186,6 +190,7 @@ static bool parse(const char *text, size_t len, const char *id, struct record *r
         strcpy(r->id, id);
         strcpy(r->token, token);
         strcpy(r->version, version);
+        snprintf(r->pool, sizeof r->pool, "%s", pool != NULL ? pool : "");
         ok = r->start_time != 0;
     }
     json_free(root);

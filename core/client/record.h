@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "client/label.h"
 #include "hfsandbox/hfsandbox.h"
 
 #define RECORD_ID_SIZE 19 /* "local-", 12 hex digits and the NUL */
@@ -20,6 +21,7 @@ struct record {
     pid_t pid;           /* of the keeper, as the process that created it saw it */
     uint64_t start_time; /* of the keeper: tells it from a later process with its number */
     int64_t created_at_ms;
+    char pool[LABEL_MAX + 1]; /* "" = none */
 };
 
 bool record_new_id(char id[RECORD_ID_SIZE]); /* false: no random numbers */

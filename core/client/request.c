@@ -201,7 +201,11 @@ static void after_refusal(struct request *r, const struct transfer_head *head) {
         error_from_reply(&r->error, what, head->status, r->body.data, r->body.len);
     }
     r->error.http_status = head->status;
-    fail(r, &r->error);
+    if (sandbox_in_doubt(r->op->sandbox, head->status)) {
+        later(r, pronounce, request_verdict_ms(r->op->sandbox));
+    } else {
+        fail(r, &r->error);
+    }
 }
 
 /* A body that ends with its connection is taken for whole only when it is. */

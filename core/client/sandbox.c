@@ -86,7 +86,12 @@ void sandbox_died(struct sbx_sandbox *sandbox, const char *format, ...) {
         next = process->next;
         process_handle_release(process);
     }
+    if (sandbox->on_death != NULL) sandbox->on_death(sandbox->death_ctx);
     sandbox_release(sandbox);
+}
+
+bool sandbox_in_doubt(struct sbx_sandbox *sandbox, int http_status) {
+    return sandbox->in_doubt != NULL && !sandbox->dead && sandbox->in_doubt(sandbox, http_status);
 }
 
 /* ---- Making and finding */
@@ -108,7 +113,7 @@ static bool one_of(const char *value, const char *a, const char *b, const char *
            (c != NULL && strcmp(value, c) == 0);
 }
 
-static sbx_status check_options(const sbx_sandbox_options *options, const char *name, sbx_error *err) {
+sbx_status sandbox_check_options(const sbx_sandbox_options *options, const char *name, sbx_error *err) {
     if (!one_of(options->isolation, SBX_ISOLATION_FULL, SBX_ISOLATION_LANDLOCK, SBX_ISOLATION_NONE)) {
         return error_set(err, SBX_ERROR_INVALID,
                          "%s: isolation is '%.60s': give \"full\", \"landlock\" or \"none\"", name,
@@ -156,7 +161,7 @@ sbx_status sbx_sandbox_create(sbx_sandbox **out, sbx_client *client, const sbx_s
     if (status == SBX_OK) status = check_out(out, call, name, err);
     sbx_sandbox_options ours;
     if (status == SBX_OK) status = OPTIONS_COPY(&ours, options, network, "sbx_sandbox_options", err);
-    if (status == SBX_OK) status = check_options(&ours, name, err);
+    if (status == SBX_OK) status = sandbox_check_options(&ours, name, err);
     if (status == SBX_OK && client->provider == &provider_local)
         status = job_request_absent(&ours, name, err);
     struct op *op;

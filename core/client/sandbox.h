@@ -20,6 +20,11 @@ struct sbx_sandbox {
     sbx_timings timings;
     bool dead; /* calls fail with death */
     sbx_error death;
+    /* The agent has refused a call; true: whether that is because the sandbox has ended is being looked at,
+       and sandbox_died may follow. NULL = it does not mean that. */
+    bool (*in_doubt)(struct sbx_sandbox *sandbox, int http_status);
+    void (*on_death)(void *ctx); /* after all calls have been told; NULL = nobody cares */
+    void *death_ctx;
     struct op *ops;                /* under way */
     struct sbx_process *processes; /* those with a handle or a stream */
     struct sbx_sandbox *next, *prev;
@@ -35,6 +40,8 @@ void sandbox_release(struct sbx_sandbox *sandbox); /* lock held; the last one ca
  * reason. Idempotent. Lock held. */
 void sandbox_died(struct sbx_sandbox *sandbox, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+bool sandbox_in_doubt(struct sbx_sandbox *sandbox, int http_status);
+
 sbx_status sandbox_check(const struct sbx_sandbox *sandbox, const char *function, sbx_error *err);
 
 /* Asks the agent what it can do, then ends the op with the handle, whose one reference is taken over. Lock
@@ -46,9 +53,14 @@ unsigned sandbox_endpoint_features(const struct json *health);
 /* Ends an agent that no provider keeps; the op is done when nothing answers there any more. Lock held. */
 void sandbox_endpoint_end(struct op *op);
 
+/* What makes no sense, whatever the provider. */
+sbx_status sandbox_check_options(const sbx_sandbox_options *options, const char *name, sbx_error *err);
+
 /* Results built by providers. */
-sbx_bytes *sandbox_bytes(struct buf *data); /* takes the bytes over; NULL: no memory */
-sbx_sandbox_list *sandbox_list_new(void);   /* NULL: no memory */
+sbx_pool_list *pool_list_new(void);                               /* NULL: no memory */
+bool pool_list_add(sbx_pool_list *list, const sbx_pool_row *row); /* copies; false: no memory */
+sbx_bytes *sandbox_bytes(struct buf *data);                       /* takes the bytes over; NULL: no memory */
+sbx_sandbox_list *sandbox_list_new(void);                         /* NULL: no memory */
 bool sandbox_list_add(sbx_sandbox_list *list, const sbx_sandbox_info_row *row); /* copies; false: no memory */
 
 #endif

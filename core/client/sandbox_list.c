@@ -25,11 +25,12 @@ bool sandbox_list_add(sbx_sandbox_list *list, const sbx_sandbox_info_row *row) {
     }
     sbx_sandbox_info_row *own = &list->rows[list->count++], given = *row;
     *own = given;
-    own->id = own->provider = own->hub_namespace = own->stage = own->image = own->flavor = NULL;
+    own->id = own->provider = own->hub_namespace = own->stage = own->image = own->flavor = own->pool = NULL;
     return text_copy(&own->id, given.id != NULL ? given.id : "") &&
            text_copy(&own->provider, given.provider != NULL ? given.provider : "") &&
            text_copy(&own->hub_namespace, given.hub_namespace) && text_copy(&own->stage, given.stage) &&
-           text_copy(&own->image, given.image) && text_copy(&own->flavor, given.flavor);
+           text_copy(&own->image, given.image) && text_copy(&own->flavor, given.flavor) &&
+           text_copy(&own->pool, given.pool);
 }
 
 size_t sbx_sandbox_list_count(const sbx_sandbox_list *list) {
@@ -44,8 +45,8 @@ void sbx_sandbox_list_free(sbx_sandbox_list *list) {
     if (list == NULL) return;
     for (size_t i = 0; i < list->count; i++) {
         const sbx_sandbox_info_row *row = &list->rows[i];
-        const char *texts[] = {row->id,    row->provider, row->hub_namespace,
-                               row->stage, row->image,    row->flavor};
+        const char *texts[] = {row->id,    row->provider, row->hub_namespace, row->stage,
+                               row->image, row->flavor,   row->pool};
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
             free((void *)(uintptr_t)texts[k]);
     }

@@ -54,6 +54,12 @@ void transport_pool_leave(struct transport_pool *pool) {
     free(pool);
 }
 
+void transport_pool_share(struct endpoint *to, struct endpoint *from) {
+    if (from->pool == NULL) from->pool = pool_new();
+    if (from->pool != NULL) from->pool->users++;
+    to->pool = from->pool;
+}
+
 /* ---- From libcurl to the driver */
 static void pump(struct transport *transport, curl_socket_t fd, int events);
 

@@ -66,6 +66,8 @@ const char *transport_version(void); /* of libcurl, with its TLS */
 /* The endpoint is gone: its idle connections are closed, now or when the last transfer over it has ended.
  * NULL does nothing. */
 void transport_pool_leave(struct transport_pool *pool);
+/* From now on `to`, which has none yet, uses the connections of `from`: both lead to the same agent. */
+void transport_pool_share(struct endpoint *to, struct endpoint *from);
 
 struct transport *transport_new(struct sbx_client *client, sbx_error *err);
 void transport_free(struct transport *transport); /* no transfer may be left */

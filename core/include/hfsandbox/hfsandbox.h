@@ -127,6 +127,8 @@ typedef struct sbx_file_list sbx_file_list;
 typedef struct sbx_process_list sbx_process_list;
 typedef struct sbx_sandbox_list sbx_sandbox_list;
 typedef struct sbx_hardware_list sbx_hardware_list;
+typedef struct sbx_pool sbx_pool;
+typedef struct sbx_pool_list sbx_pool_list;
 
 #define SBX_NO_TIMEOUT ((int64_t)-1)
 
@@ -178,6 +180,8 @@ typedef struct sbx_completion {
     struct sbx_event *event;     /* of sbx_process_next and sbx_process_wait: free it with sbx_event_free */
     struct sbx_file_info *file;  /* of functions whose `out` is a struct: free() is wrong, use sbx_file_info_free */
     sbx_hardware_list *hardware;
+    sbx_pool *pool;
+    sbx_pool_list *pools;
 } sbx_completion;
 #define SBX_COMPLETION_INIT SBX_INIT(sbx_completion, size)
 
@@ -210,7 +214,9 @@ typedef struct sbx_log_field {
      sandbox.ended             id, provider ("" of one connected to by its address): INFO
      process.kill_unconfirmed  sandbox: WARNING; a command that was to be killed may still run
      runtime_dir.ignored       variable, reason: WARNING; detached sandboxes are looked for, and made, below /tmp instead
-     file.written_in_place     id: WARNING; the agent there cannot replace a file whole */
+     file.written_in_place     id: WARNING; the agent there cannot replace a file whole
+     pool.host                 pool, id, what (found, booted, refused, lost, full, ended, left): INFO, and WARNING of those refused (its agent
+                               takes no key of ours), lost (another one was faster: it was canceled) and ended by itself */
 typedef void sbx_log_hook(void *user, sbx_log_level level, const char *event, const sbx_log_field *fields, size_t count);
 
 typedef struct sbx_client_options {
@@ -303,7 +309,8 @@ SBX_API sbx_status sbx_sandbox_create(sbx_sandbox **out, sbx_client *client, con
                                       sbx_error *err);
 
 /* [any] A handle to a running sandbox, by its id. Freeing it leaves the sandbox running. Local: a detached one of this user. Jobs: "ID" or
-   "NAMESPACE/ID", from any computer with the same Hub token that made it; one that is being scheduled is waited for. */
+   "NAMESPACE/ID", from any computer with the same Hub token that made it; one that is being scheduled is waited for. Those of pools, "HOST.NAME",
+   likewise. */
 SBX_API sbx_status sbx_sandbox_connect(sbx_sandbox **out, sbx_client *client, const char *id, const sbx_call *call, sbx_error *err);
 
 /* [any] A handle to an agent that answers at a base URL ("http://127.0.0.1:49983") or a Unix socket ("unix:/path", at most 107 bytes), for agents
@@ -358,7 +365,7 @@ typedef struct sbx_filter {
 #define SBX_FILTER_INIT SBX_INIT(sbx_filter, size)
 
 /* [any] Local: the detached sandboxes of this user, and the attached ones of this client. Jobs: all of the namespace that are scheduled or run,
-   whoever made them. */
+   whoever made them; without those of pools, which sbx_pool_sandboxes lists. */
 SBX_API sbx_status sbx_sandbox_list_all(sbx_sandbox_list **out, sbx_client *client, const sbx_filter *filter, const sbx_call *call,
                                         sbx_error *err);
 typedef struct sbx_sandbox_info_row {
@@ -376,6 +383,7 @@ typedef struct sbx_sandbox_info_row {
     const char *flavor;
     int64_t started_at_ms;  /* 0 = not yet */
     int64_t cost_micro_usd; /* until now, by the price list; -1 = its flavor is not on the list */
+    const char *pool; /* whose it is; NULL = none */
 } sbx_sandbox_info_row;
 SBX_API size_t sbx_sandbox_list_count(const sbx_sandbox_list *list);
 SBX_API const sbx_sandbox_info_row *sbx_sandbox_list_get(const sbx_sandbox_list *list, size_t index); /* NULL past the end */
@@ -399,6 +407,96 @@ typedef struct sbx_hardware {
 SBX_API size_t sbx_hardware_list_count(const sbx_hardware_list *list);
 SBX_API const sbx_hardware *sbx_hardware_list_get(const sbx_hardware_list *list, size_t index); /* NULL past the end */
 SBX_API void sbx_hardware_list_free(sbx_hardware_list *list); /* [last] */
+
+/* ---------------------------------------------------------------- Pools */
+
+/* Many sandboxes in few machines. Provider "jobs": each machine is a Job, a host, whose agent keeps its sandboxes apart by user,
+   Landlock, limits and system call filter; that is less than a machine of its own, and whoever breaks out of one reaches its neighbours: a pool
+   is for code within one circle of trust. Making a sandbox costs one round trip where a host has room. Provider "local": this computer is
+   the host, and each sandbox has namespaces of its own, as any local one.
+
+   A pool is found by its name, from any machine with the same Hub token (local: by any program of this user). Programs that create in one
+   pool at the same time never get the same sandbox, and never more of them than the hosts carry: the host decides. Hosts are booted one after
+   another as they are needed, and as many of them as are needed; one that somebody else is booting is waited for. */
+
+typedef enum sbx_pool_adopt {
+    SBX_ADOPT_ALL = 0,     /* hosts that run or are starting, whatever program of the token's user has made them */
+    SBX_ADOPT_RUNNING = 1, /* those that run */
+    SBX_ADOPT_NONE = 2     /* only hosts that this handle has booted */
+} sbx_pool_adopt;
+
+typedef struct sbx_pool_options {
+    size_t size;
+    const char *name;            /* letters, digits, - _ and ., at most 100; NULL = "pool-" and twelve random digits */
+    unsigned sandboxes_per_host; /* 0 = 50 */
+    unsigned max_hosts;          /* the most that run or start at a time, whoever booted them; 0 = no ceiling; local: 0 = 1 */
+    int warm;                    /* hosts that sbx_pool_create waits for; 0 = 1, -1 = none: the first sandbox boots one. Local: none */
+    int spread;                  /* 1 = a new sandbox goes to the host with the fewest; 0 = to the fullest one that has room */
+    int detached;                /* 1 = its hosts go on when this handle is freed. 0 = those that it booted are canceled then, unless they carry
+                                    sandboxes of others */
+    int64_t idle_timeout_ms;     /* a host without sandboxes ends then; 0 = 10 minutes; SBX_NO_TIMEOUT = none */
+    /* Of provider "jobs" alone. */
+    int64_t start_timeout_ms;    /* a host that does not answer by then has failed; 0 = 2 minutes */
+    sbx_pool_adopt adopt;
+    const char *image;           /* as in sbx_sandbox_options, of all hosts; those that run another one are left alone */
+    const char *flavor;          /* likewise */
+    const char *hub_namespace;   /* NULL = the client's */
+} sbx_pool_options;
+#define SBX_POOL_OPTIONS_INIT SBX_INIT(sbx_pool_options, size)
+
+/* [any] A pool of that name, with `warm` hosts up: those that are there already count, the others are booted. A failure, a deadline or a
+   cancellation leaves none behind that it has booted and nobody uses. options NULL = defaults. Default deadline: start_timeout_ms. */
+SBX_API sbx_status sbx_pool_create(sbx_pool **out, sbx_client *client, const sbx_pool_options *options, const sbx_call *call, sbx_error *err);
+
+/* [any] A handle to a pool that has hosts (local: sandboxes), with the settings that those were booted with. Of options counts hub_namespace, and
+   spread, adopt and start_timeout_ms; NULL = defaults. SBX_ERROR_NOT_FOUND when none runs, then and whenever none runs any more: it is
+   not brought back by a handle that was only connected. Freeing it leaves all hosts running. */
+SBX_API sbx_status sbx_pool_connect(sbx_pool **out, sbx_client *client, const char *name, const sbx_pool_options *options,
+                                    const sbx_call *call, sbx_error *err);
+
+SBX_API const char *sbx_pool_name(const sbx_pool *pool); /* [any] */
+
+/* [any] Makes a sandbox in the pool. Its id is "HOST.NAME" (local: as any), which connects and kills like others from anywhere. When all hosts are full and
+   max_hosts are up: SBX_ERROR_BUSY. Of options it takes env, detached, idle_timeout_ms (0 = 10 minutes), limit_processes and limit_memory;
+   local pools take all that a local sandbox has. forward_hf_token is refused, and so is the client's Hub token as a value of env:
+   it opens every sandbox of the pool; give a token made for the purpose. Default deadline 120 seconds. */
+SBX_API sbx_status sbx_pool_sandbox(sbx_sandbox **out, sbx_pool *pool, const sbx_sandbox_options *options, const sbx_call *call,
+                                    sbx_error *err);
+
+/* [any] Waits until `hosts` hosts are up, at most max_hosts; boots those that are missing. `out` (may be NULL) gets how many are. Default deadline:
+   start_timeout_ms. Local: 1 at once. */
+SBX_API sbx_status sbx_pool_warm(uint64_t *out, sbx_pool *pool, unsigned hosts, const sbx_call *call, sbx_error *err);
+
+/* [any] What the pool is now, as one JSON object: {"name","provider","image","flavor","namespace","sandboxes_per_host","max_hosts" (0 = no ceiling),
+   "sandboxes","hosts":[{"id","stage","ours" (bool: booted by this handle),"adopted" (bool: this handle uses it),"sandboxes" (-1 = it does not
+   say),"capacity","age_ms","isolation" (as its agent says, or null)}]}. */
+SBX_API sbx_status sbx_pool_info(sbx_bytes **out, sbx_pool *pool, const sbx_call *call, sbx_error *err);
+
+/* [any] The sandboxes in it, as rows of sbx_sandbox_list_all. */
+SBX_API sbx_status sbx_pool_sandboxes(sbx_sandbox_list **out, sbx_pool *pool, const sbx_call *call, sbx_error *err);
+
+/* [any] Ends all hosts of the pool that the token's user has made, whoever uses them (local: all its sandboxes), and returns when the Hub has
+   taken that. `out` (may be NULL) gets how many. The handle makes no more sandboxes then (SBX_ERROR_STATE). Default deadline 60 seconds. */
+SBX_API sbx_status sbx_pool_delete(uint64_t *out, sbx_pool *pool, const sbx_call *call, sbx_error *err);
+
+/* [last] Gives the handle back; sandboxes made with it go on, and keep the pool itself until they are freed too. */
+SBX_API void sbx_pool_free(sbx_pool *pool);
+
+/* [any] The pools that have hosts (local: sandboxes), whoever made them. hub_namespace NULL = the client's. */
+SBX_API sbx_status sbx_pool_list_all(sbx_pool_list **out, sbx_client *client, const char *hub_namespace, const sbx_call *call, sbx_error *err);
+typedef struct sbx_pool_row {
+    const char *name;
+    const char *provider;
+    const char *hub_namespace; /* this and the next two: jobs; NULL for local ones */
+    const char *image;
+    const char *flavor;
+    uint64_t hosts;              /* that run or start */
+    uint64_t sandboxes_per_host; /* 0 = not said */
+    int64_t created_at_ms;       /* of the oldest host, or local sandbox */
+} sbx_pool_row;
+SBX_API size_t sbx_pool_list_count(const sbx_pool_list *list);
+SBX_API const sbx_pool_row *sbx_pool_list_get(const sbx_pool_list *list, size_t index); /* NULL past the end */
+SBX_API void sbx_pool_list_free(sbx_pool_list *list); /* [last] */
 
 /* ---------------------------------------------------------------- Commands */
 
