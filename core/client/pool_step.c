@@ -166,8 +166,8 @@ static bool hosts_are_gone(const struct sbx_pool *pool) {
 
 static void say_gone(struct sbx_pool *pool) {
     sbx_error error;
-    bool others = pool->living_count > 0;
-    error_set(&error, others ? SBX_ERROR_DENIED : SBX_ERROR_NOT_FOUND,
+    bool others = pool->living_count > 0 && pool->refused.code != SBX_OK;
+    error_set(&error, others ? pool->refused.code : SBX_ERROR_NOT_FOUND,
               others ? "pool '%s' has no host that can be used here: %s"
                      : "pool '%s' has no host any more: all have ended or were canceled; create it anew%s",
               pool->name, others ? pool->refused.message : "");

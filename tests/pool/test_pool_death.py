@@ -1,0 +1,152 @@
+"""A host that dies takes its sandboxes with it: their calls fail at once with one clear error, and the pool goes on without it. A host that others use is
+never canceled."""
+# ctest: timeout=300
+import json
+
+import pytest
+from agent import wait_until
+from localhub.ask import ask
+
+STARTED = """
+client = sbx.Client()
+pool = pools.create(client, name="p", sandboxes_per_host=2, spread=1, warm=2)
+boxes = [pool.sandbox() for _ in range(4)]
+def failure(what):
+    try:
+        what()
+    except sbx.Error as error:
+        return [error.name, error.message]
+"""
+
+
+@pytest.mark.parametrize("how", ["cancel", "crash"])
+def test_a_host_dies(hub, how):
+    program = hub.program.start(STARTED + """
+answers, threads = {}, []
+def work(n):
+    begin = time.monotonic()
+    answers[n] = [boxes[n].id.split(".")[0], failure(lambda: boxes[n].run("sleep 5")), time.monotonic() - begin]
+for n in range(4):
+    threads.append(threading.Thread(target=work, args=(n,)))
+    threads[-1].start()
+print("runs", flush=True)
+dead = sys.stdin.readline().strip()
+for thread in threads: thread.join()
+for host, error, seconds in answers.values():
+    if host == dead:
+        assert error[0] == "ERROR_AGENT" and dead in error[1] and "its job is" in error[1] and seconds < 4.5, (error, seconds)
+    else:
+        assert error is None, error
+lost = [box for box in boxes if box.id.split(".")[0] == dead]
+begin = time.monotonic()
+for box in lost:
+    for call in (lambda: box.run("true"), lambda: box.read("a"), box.info, box.processes):
+        name, message = failure(call)
+        assert name == "ERROR_AGENT" and box.id in message and "with its host" in message, message
+    box.kill()
+assert time.monotonic() - begin < 1
+for box in lost: box.close()
+new = [pool.sandbox() for _ in range(2)]
+assert dead not in [box.id.split(".")[0] for box in new]
+assert all(box.run("echo on").out == b"on\\n" for box in boxes if box not in lost) and new[0].run("echo on").out == b"on\\n"
+assert dead not in [host["id"] for host in pool.info()["hosts"]]
+""")
+    assert program.stdout.readline() == "runs\n", program.communicate()
+    [dead, _] = hub.living()
+    wait_until(lambda: sum("sleep" in p for p in map(str, dead.processes())) or len(dead.processes()) > 2, what="its commands")
+    if how == "cancel":
+        ask(hub, "POST", f"/api/jobs/alice/{dead.id}/cancel")
+    else:
+        import os
+        import signal
+        os.kill(dead.processes()[0], signal.SIGKILL)
+    out, err = program.communicate(dead.id + "\n", timeout=60)
+    assert program.returncode == 0, err
+    assert len(hub.hosts()) == 3
+    wait_until(lambda: not hub.living(), what="the end of all hosts")
+
+
+def test_hosts_that_do_not_start(hub):
+    hub.program.run("""
+client = sbx.Client()
+def failure(what):
+    try:
+        what()
+    except sbx.Error as error:
+        return error
+error = failure(lambda: pools.create(client, image="no/such-image"))
+assert error.code == sbx.AGENT and error.message.startswith("sbx_pool_create: ") and "pull image" in error.message, error
+pool = pools.create(client, image="no/such-image", warm=-1)
+error = failure(pool.sandbox)
+assert error.code == sbx.AGENT and error.message.startswith("sbx_pool_sandbox: ") and "pull image" in error.message, error
+begin = time.monotonic()
+error = failure(lambda: pools.create(client, start_timeout_ms=700, name="slow"))
+""")
+    hub.dial(scheduling_delay=1000)
+    hub.program.run("""
+try:
+    pools.create(sbx.Client(), start_timeout_ms=700, timeout_ms=30000)
+    raise AssertionError("it is up")
+except sbx.Error as error:
+    assert error.code == sbx.TIMEOUT and "SCHEDULING" in error.message, error
+""")
+    wait_until(lambda: not hub.living(), what="the end of what was booted")
+
+
+@pytest.mark.parametrize("off", [None, "pool-others"])
+def test_others_use_the_host(hub, off):
+    """Who booted it goes; his sandboxes end, the host and those of others stay."""
+    other = hub.program.start("""
+sys.stdin.readline()
+with pools.connect(sbx.Client(), "p") as pool, pool.sandbox() as box:
+    print(json.dumps(box.id), flush=True)
+    sys.stdin.readline()
+    try:
+        print(box.run("echo still here").out.decode(), [row["id"] for row in pool.sandboxes()] == [box.id])
+    except sbx.Error as error:
+        print(error.name)
+""")
+    maker = hub.program.start("""
+client = sbx.Client()
+pool = pools.create(client, name="p")
+boxes = [pool.sandbox() for _ in range(3)]
+print("up", flush=True)
+sys.stdin.readline()
+for handle in (*boxes, pool, client): handle.close()
+""", off=off)
+    assert maker.stdout.readline() == "up\n"
+    other.stdin.write("\n")
+    other.stdin.flush()
+    own = json.loads(other.stdout.readline())
+    assert maker.communicate("\n", timeout=60)[1] == ""
+    if off is not None:
+        wait_until(lambda: not hub.living(), what="the end of the host")
+    out, err = other.communicate("\n", timeout=60)
+    assert other.returncode == 0, err
+    assert out.split("\n")[0] == ("still here" if off is None else "ERROR_AGENT") and (off or "True" in out), (own, out)
+    assert len(hub.living()) == (1 if off is None else 0)
+
+
+@pytest.mark.parametrize("end", ["exit", "exit with handles", "kill"])
+@pytest.mark.parametrize("off", [None, "pools-at-exit"])
+def test_the_program_ends(hub, end, off):
+    if (end == "kill") != (off is None and end == "kill") or (end == "exit" and off):
+        pytest.skip("no such case")
+    program = hub.program.start("""
+client = sbx.Client()
+pool = pools.create(client, warm=2, idle_timeout_ms=1000)
+boxes = [pool.sandbox(idle_timeout_ms=1000) for _ in range(3)]
+print("up", flush=True)
+sys.stdin.readline()
+if sys.argv[1] == "exit":
+    for handle in (*boxes, pool, client): handle.close()
+""", end, off=off)
+    assert program.stdout.readline() == "up\n"
+    assert len(hub.living()) == 2
+    if end == "kill":
+        program.kill()
+        program.wait()
+    else:
+        assert program.communicate("\n", timeout=60)[1] == ""
+        assert len(hub.living()) == (0 if off is None else 2)
+    wait_until(lambda: not hub.living(), 20, "the end of the hosts, by their idle timer")
