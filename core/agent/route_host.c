@@ -38,6 +38,15 @@ bool route_host_is_scoped(const char *path, const char *end) {
     return slash != NULL && !(end - slash == 6 && memcmp(slash, "/token", 6) == 0);
 }
 
+/* Newer clients of the Hub end a sandbox with its own token, by the route that is its host's. */
+bool route_host_ends_itself(const struct http_request *r, const char *path, const char *end) {
+    size_t below = strlen(BELOW);
+    if (strcmp(r->method, "DELETE") != 0 || (size_t)(end - path) <= below || memcmp(path, BELOW, below) != 0)
+        return false;
+    const struct tenant *t = tenant_find(path + below, (size_t)(end - path) - below);
+    return t != NULL && route_is_secret(route_token(r), t->token);
+}
+
 const struct route *route_host_find(struct exchange *x, const char *path, const char *end,
                                     bool *authenticated) {
     const char *id = path + strlen(BELOW), *slash = end_of_id(path, end);
