@@ -64,7 +64,7 @@ sbx_status endpoint_set_prefix(struct endpoint *endpoint, const char *prefix, sb
 }
 
 const char *endpoint_prefix(const struct endpoint *endpoint) {
-    return endpoint->prefix != NULL ? endpoint->prefix : "/v1";
+    return endpoint->prefix != NULL ? endpoint->prefix : "/v1/";
 }
 
 sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,

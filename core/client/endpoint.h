@@ -28,7 +28,7 @@ struct endpoint {
     enum endpoint_kind kind;
     char *url;    /* without a slash at its end. UNIX and CONTROL: "http://<unique>.invalid", made by
                      endpoint_make */
-    char *prefix; /* what its routes stand below, "/v1/sandboxes/ID"; NULL = "/v1" */
+    char *prefix; /* what its routes stand below, "/v1/sandboxes/ID/"; NULL = "/v1/" */
     char *path; /* UNIX: the socket. CONTROL: a unique name that keeps libcurl's pool of connections apart */
     int control_fd; /* CONTROL: owned by the provider, open as long as the endpoint is used; -1 = closed:
                        connecting fails */
@@ -48,7 +48,7 @@ struct endpoint {
  * nothing to free. */
 sbx_status endpoint_make(struct endpoint *out, enum endpoint_kind kind, const char *url, const char *path,
                          int control_fd, const char *token, unsigned features, sbx_error *err);
-/* Another prefix than "/v1"; copied. */
+/* Another prefix than "/v1/"; copied. */
 sbx_status endpoint_set_prefix(struct endpoint *endpoint, const char *prefix, sbx_error *err);
 const char *endpoint_prefix(const struct endpoint *endpoint);
 /* Adds the Hub's token. */

@@ -131,9 +131,13 @@ static void lost(struct host_call *call, const struct transfer_end *end) {
     if (call->lost_ms == 0) call->lost_ms = clock_ms();
     bool hopeless =
         end->untrusted || end->error.code == SBX_ERROR_INVALID || end->error.code == SBX_ERROR_MEMORY;
-    bool repeat = !hopeless && (!call->seen || safe_to_repeat(call)) && call->attempts < ATTEMPTS_MAX;
+    bool repeat = !hopeless && (!call->seen || safe_to_repeat(call));
     int64_t pause = request_backoff_ms(call->attempts), now = clock_ms();
-    if (now - call->lost_ms >= request_silence_ms() || now + pause >= call->spec.deadline) repeat = false;
+    /* What nobody waits for has time. */
+    if (call->apart) pause *= 2;
+    if (!call->apart && (call->attempts >= ATTEMPTS_MAX || now - call->lost_ms >= request_silence_ms()))
+        repeat = false;
+    if (now + pause >= call->spec.deadline) repeat = false;
     if (repeat) {
         later(call, try_again, pause);
         return;
@@ -218,6 +222,8 @@ static void send_it(struct host_call *call) {
                               .on_data = on_data,
                               .on_end = on_end,
                               .ctx = call};
+    /* A living agent answers soon when it is asked again. */
+    if (call->lost_ms != 0) t.silence_ms /= 3;
     sbx_error error;
     call->attempts++;
     buf_clear(&call->reply);

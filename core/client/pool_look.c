@@ -90,7 +90,8 @@ void pool_look_at(struct sbx_pool *pool, const struct job *job, const struct jso
     const char *bad = pool->configured ? why_not(pool, job) : "another user has made it";
     if (bad == NULL && is_shunned(pool, job->id)) return; /* pool->refused says why */
     if (bad != NULL) {
-        error_set(&pool->refused, jobs_made_by_us(pool->jobs, job) ? SBX_ERROR_CONFLICT : SBX_ERROR_DENIED, "host %s is not used: %s", job->id, bad);
+        error_set(&pool->refused, jobs_made_by_us(pool->jobs, job) ? SBX_ERROR_CONFLICT : SBX_ERROR_DENIED,
+                  "host %s is not used: %s", job->id, bad);
     } else {
         pool_host_join(pool, job, value);
     }

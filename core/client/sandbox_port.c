@@ -62,7 +62,7 @@ sbx_status sbx_sandbox_port_url(sbx_bytes **out, sbx_sandbox *sandbox, uint16_t 
     if (own != NULL) {
         buf_puts(&text, own);
     } else {
-        buf_printf(&text, "%s%s/proxy/%u", sandbox->endpoint.url, endpoint_prefix(&sandbox->endpoint),
+        buf_printf(&text, "%s%sproxy/%u", sandbox->endpoint.url, endpoint_prefix(&sandbox->endpoint),
                    (unsigned)port);
     }
     return give(out, &text, err);

@@ -88,7 +88,7 @@ static bool in_doubt(struct sbx_sandbox *sandbox, int http_status) {
 static sbx_status make_endpoint(struct endpoint *out, struct host *host, const struct shared_item *item) {
     struct endpoint *agent = &host->agent->endpoint;
     char prefix[SHARED_NAME_SIZE + 32];
-    snprintf(prefix, sizeof prefix, "/v1/sandboxes/%s", item->name);
+    snprintf(prefix, sizeof prefix, "/v1/sandboxes/%s/", item->name);
     const char *token = item->token[0] != '\0' ? item->token : agent->token;
     sbx_status status = endpoint_make(out, ENDPOINT_URL, agent->url, NULL, -1, token, agent->features, NULL);
     if (status != SBX_OK) return status;

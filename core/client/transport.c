@@ -30,27 +30,20 @@ struct transport_pool {
     size_t users; /* the endpoint and the transfers over it */
 };
 
-static void share_close(CURLSH *share) {
-    signal_guard_turn_begin();
-    curl_share_cleanup(share);
-    signal_guard_turn_end();
-}
-
 static struct transport_pool *pool_new(void) {
     struct transport_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL) return NULL;
     *pool = (struct transport_pool){.users = 1, .share = curl_share_init()};
-    if (pool->share != NULL &&
-        curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK)
-        return pool;
-    if (pool->share != NULL) share_close(pool->share);
-    free(pool);
+    if (curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK) return pool;
+    transport_pool_leave(pool);
     return NULL;
 }
 
 void transport_pool_leave(struct transport_pool *pool) {
     if (pool == NULL || --pool->users > 0) return;
-    share_close(pool->share);
+    signal_guard_turn_begin();
+    curl_share_cleanup(pool->share);
+    signal_guard_turn_end();
     free(pool);
 }
 
@@ -247,10 +240,8 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     t->pool->users++;
     if (curl_easy_setopt(t->easy, CURLOPT_SHARE, t->pool->share) != CURLE_OK) return false;
     char *url;
-    bool below = spec->target[0] != '/';
-    if (asprintf(&url, "%s%s%s%s", endpoint->url, below ? endpoint_prefix(endpoint) : "", below ? "/" : "",
-                 spec->target) < 0)
-        return false;
+    const char *prefix = spec->target[0] == '/' ? "" : endpoint_prefix(endpoint);
+    if (asprintf(&url, "%s%s%s", endpoint->url, prefix, spec->target) < 0) return false;
     CURLcode failed = curl_easy_setopt(t->easy, CURLOPT_URL, url);
     free(url);
     bool local = endpoint_is_local(endpoint);

@@ -63,6 +63,7 @@ rows = [row["id"] for row in pool.sandboxes()]
 with pools.connect(sbx.Client(), pool.name) as again:
     with again.sandbox(timeout_ms=40000) as other:
         assert other.run("echo in").out == b"in\\n" and other.id != box.id
+        other.kill()
 box.kill()
 value = [box.id, rows]
 box.close(); pool.close()
@@ -149,6 +150,8 @@ def test_controls(served, off):
 pool = pools.create(client, warm=-1, detached=1)
 try: pool.sandbox(timeout_ms=500)
 except sbx.Error as error: value = error.name
+sbx.kept = pool  # it is not given back with the task
+del pool
 time.sleep(1)
 """)
             assert done.value == "ERROR_TIMEOUT" and len(hub.living()) == 1

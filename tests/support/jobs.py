@@ -35,7 +35,7 @@ for line in sys.stdin:
     answer["seconds"] = time.monotonic() - begin
     begin = time.monotonic()
     handles = [thing for thing in space.values() if isinstance(thing, sbx.Handle) and thing.handle is not None]
-    for thing in sorted(handles, key=lambda h: ("Process", "Sandbox", "Cancel", "Client", "Queue").index(type(h).__name__)):
+    for thing in sorted(handles, key=lambda h: ("Process", "Sandbox", "Pool", "Cancel", "Client", "Queue").index(type(h).__name__)):
         thing.close()
     answer.update(value=space.get("value"), events=events, closing=time.monotonic() - begin)
     print(json.dumps(answer), flush=True)
