@@ -55,10 +55,10 @@ static void end_unknown(struct creation *c, const char *owner, const char *used)
     }
 }
 
-/* Others may use a host as soon as it runs. */
+/* Others may use a host as soon as it runs: that is for its pool to say. */
 static void give_up(struct creation *c) {
     struct job_machine *m = c->machine;
-    if (c->host.given_up == NULL || m->job.phase != JOB_RUNS || m->ended) {
+    if (c->host.given_up == NULL || m->ended) {
         job_end_machine(m, "user");
     } else {
         c->host.given_up(c->host.ctx, m);

@@ -13,7 +13,7 @@
 #include "wire/limits.h"
 #include "wire/names.h"
 
-#define ACTIVE_MAX   8 /* at one agent: each may need a connection of its own */
+#define ACTIVE_MAX   64 /* at one agent: each may need a connection of its own */
 #define ATTEMPTS_MAX 10
 #define REPLY_MAX    MIB(16)
 

@@ -34,6 +34,7 @@ struct pool_host {
     bool seen;   /* by the look under way */
     /* While it starts. */
     unsigned round; /* of boots; 0 = it was found */
+    bool runs;      /* as the Hub has listed it: somebody may use it by now */
     struct op *boot;
     struct job_host_settings settings;
     struct job_machine *machine; /* of one that was found, until it has a host */
@@ -79,7 +80,6 @@ struct shunned { /* a host that cannot be used, for a while */
 struct pool_living {
     char id[JOB_ID_SIZE];
     int64_t created_ms;
-    bool waits; /* for its machine: nobody can use it yet */
 };
 
 struct sbx_pool {
@@ -164,6 +164,8 @@ void pool_host_count(struct pool_host *ph);                            /* asks h
 
 /* pool_boot.c */
 void pool_boot(struct sbx_pool *pool, unsigned hosts);
+bool pool_boot_beyond(const struct sbx_pool *pool,
+                      const struct pool_host *ph); /* as many as may be are older */
 void pool_boot_check(
     struct sbx_pool *pool); /* after the look that follows: gives up those that others have made needless */
 bool pool_lock(struct sbx_pool *pool); /* false: somebody else boots just now */
@@ -171,6 +173,8 @@ void pool_unlock(struct sbx_pool *pool);
 
 /* pool_place.c */
 void pool_place(struct op *op, struct sbx_pool *pool, const sbx_sandbox_options *options);
+int64_t
+pool_posts_due(const struct sbx_pool *pool); /* when all that are under way should have been answered */
 void pool_post(struct sbx_pool *pool, struct pool_host *ph, unsigned count); /* for the first that wait */
 
 /* pool_end.c */

@@ -5,6 +5,7 @@
 
 #include "client/client.h"
 #include "client/job_create.h"
+#include "client/job_end.h"
 #include "client/pool.h"
 #include "util/clock.h"
 #include "util/testing.h"
@@ -50,7 +51,11 @@ static void accepted(void *ctx, const struct job *job) {
 
 static void given_up(void *ctx, const struct job_machine *machine) {
     struct pool_host *ph = ctx;
-    pool_end_machine(ph->pool->jobs, machine);
+    if (machine->job.phase == JOB_WAITS && !ph->runs) {
+        job_end_id(ph->pool->jobs, machine->hub_namespace, machine->job.id);
+    } else {
+        pool_end_machine(ph->pool->jobs, machine);
+    }
 }
 
 static void booted(void *ctx, sbx_completion *out) {
@@ -106,10 +111,14 @@ void pool_boot(struct sbx_pool *pool, unsigned hosts) {
 
 /* ---- Of several computers that boot at the same moment, those whose hosts are older keep them */
 
-static const struct pool_living *living_of(const struct sbx_pool *pool, const char *id) {
-    for (size_t i = 0; i < pool->living_count; i++)
-        if (strcmp(pool->living[i].id, id) == 0) return &pool->living[i];
-    return NULL;
+bool pool_boot_beyond(const struct sbx_pool *pool, const struct pool_host *ph) {
+    struct place_living own = {.id = ph->id, .created_ms = ph->created_ms};
+    size_t older = 0;
+    for (size_t i = 0; i < pool->living_count; i++) {
+        struct place_living l = {.id = pool->living[i].id, .created_ms = pool->living[i].created_ms};
+        older += place_older(&l, &own);
+    }
+    return pool->max_hosts > 0 && older >= pool->max_hosts;
 }
 
 /* Another one's host that was not there when this round began, is older, and takes our sandboxes as well. */
@@ -133,28 +142,22 @@ static bool is_needed(const struct sbx_pool *pool, const struct pool_host *ph) {
     return hosts <= warm || coming < pool->waiting;
 }
 
-/* The youngest one of this round that another one has made needless. */
+/* The youngest one of this round that others have made needless. */
 static struct pool_host *needless(struct sbx_pool *pool) {
     struct pool_host *youngest = NULL;
+    struct place_living own = {0};
     for (struct place *p = pool->hosts; p != NULL; p = p->next) {
         struct pool_host *ph = pool_host_of(p);
-        const struct pool_living *l = living_of(pool, ph->id);
-        if (ph->round != pool->round || p->ready || l == NULL || !l->waits) continue;
-        struct place_living ours = {.id = ph->id, .created_ms = ph->created_ms};
-        struct place_living before = {.id = youngest != NULL ? youngest->id : "",
-                                      .created_ms = youngest != NULL ? youngest->created_ms : 0};
-        if (youngest == NULL || place_older(&before, &ours)) youngest = ph;
+        struct place_living l = {.id = ph->id, .created_ms = ph->created_ms};
+        if (ph->round != pool->round || p->ready || ph->id[0] == '\0') continue;
+        if (youngest != NULL && !place_older(&own, &l)) continue;
+        youngest = ph;
+        own = l;
     }
-    if (youngest == NULL) return NULL;
-    struct place_living ours = {.id = youngest->id, .created_ms = youngest->created_ms};
-    size_t older = 0;
-    for (size_t i = 0; i < pool->living_count; i++) {
-        struct place_living l = {.id = pool->living[i].id, .created_ms = pool->living[i].created_ms};
-        older += place_older(&l, &ours);
-    }
-    bool beyond = pool->max_hosts > 0 && older >= pool->max_hosts;
-    bool goes = beyond || (is_superseded(pool, &ours) && !is_needed(pool, youngest));
-    return goes && !testing_off("pool-race") ? youngest : NULL;
+    if (youngest == NULL || testing_off("pool-race")) return NULL;
+    bool goes = pool_boot_beyond(pool, youngest) ||
+                (!youngest->runs && is_superseded(pool, &own) && !is_needed(pool, youngest));
+    return goes ? youngest : NULL;
 }
 
 void pool_boot_check(struct sbx_pool *pool) {

@@ -53,7 +53,7 @@ static bool note_living(struct sbx_pool *pool, const struct job *job) {
         pool->living_room = room;
     }
     struct pool_living *l = &pool->living[pool->living_count++];
-    *l = (struct pool_living){.created_ms = job->created_ms, .waits = job->phase == JOB_WAITS};
+    *l = (struct pool_living){.created_ms = job->created_ms};
     memcpy(l->id, job->id, sizeof l->id);
     return true;
 }
@@ -83,6 +83,7 @@ void pool_look_at(struct sbx_pool *pool, const struct job *job, const struct jso
     struct pool_host *ph = pool_host_find(pool, job->id);
     if (ph != NULL) {
         ph->seen = true;
+        ph->runs = job->phase != JOB_WAITS;
         ph->created_ms = job->created_ms;
         return;
     }
@@ -108,9 +109,22 @@ static void item(void *ctx, const struct job *job, const struct json *value) {
 
 /* ---- How full */
 
+/* Of more than may be, who made the youngest cancels them: nobody else begins to use those. */
+static void leave_out(struct sbx_pool *pool) {
+    for (struct place *p = pool->hosts, *next; p != NULL; p = next) {
+        struct pool_host *ph = pool_host_of(p);
+        next = p->next;
+        if (ph->booted || p->ready || !ph->seen || !pool_boot_beyond(pool, ph) || testing_off("pool-race"))
+            continue;
+        error_set(&pool->refused, SBX_ERROR_BUSY, "host %s is one more than max_hosts", ph->id);
+        pool_host_drop(ph);
+    }
+}
+
 static void listed(void *ctx, const sbx_error *error) {
     struct sbx_pool *pool = ctx;
     if (error != NULL && pool->look_error.code == SBX_OK) pool->look_error = *error;
+    if (error == NULL) leave_out(pool);
     for (struct place *p = pool->hosts; p != NULL && error == NULL; p = p->next) {
         struct pool_host *ph = pool_host_of(p);
         if (ph->host == NULL || host_dead(ph->host)) continue;

@@ -11,6 +11,7 @@
 #include "wire/limits.h"
 
 #define ROUNDS_MAX 8     /* hosts that were full when they were asked, for one sandbox */
+#define DUE_MS     3000  /* an answer that takes longer is not waited for before the pool grows */
 #define POST_MS    60000 /* the longest that one request goes on */
 
 struct pool_post { /* one request for the sandboxes of several calls */
@@ -18,6 +19,7 @@ struct pool_post { /* one request for the sandboxes of several calls */
     struct sbx_pool *pool; /* held */
     struct host *host;     /* held; its pool_host may be gone */
     struct host_call *call;
+    int64_t begun_ms;
     size_t count, left;        /* calls that still wait */
     struct placing *members[]; /* NULL: it waits no more, and its sandbox goes */
 };
@@ -131,6 +133,13 @@ void pool_place(struct op *op, struct sbx_pool *pool, const sbx_sandbox_options 
     op->doing = placing_doing;
     enqueue(pool, p, false);
     pool_step_soon(pool);
+}
+
+int64_t pool_posts_due(const struct sbx_pool *pool) {
+    int64_t due = 0;
+    for (const struct pool_post *post = pool->posts; post != NULL; post = post->next)
+        if (post->begun_ms + DUE_MS > due) due = post->begun_ms + DUE_MS;
+    return due;
 }
 
 /* ---- Their sandboxes */
@@ -275,6 +284,7 @@ void pool_post(struct sbx_pool *pool, struct pool_host *ph, unsigned count) {
         return;
     }
     post->pool = pool;
+    post->begun_ms = clock_ms();
     pool_hold(pool);
     post->host = ph->host;
     host_hold(ph->host);

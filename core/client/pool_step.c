@@ -190,8 +190,20 @@ static void say_full(struct sbx_pool *pool) {
     fail_lacking(pool, &error);
 }
 
+static void wake(struct sbx_pool *pool, int64_t when) {
+    sbx_error error;
+    if (io_timer_set(&pool->client->io, &pool->step, when)) return;
+    error_memory(&error);
+    fail_lacking(pool, &error);
+}
+
 static void grow(struct sbx_pool *pool, unsigned wanted) {
-    if (pool->posts != NULL || pool->looking || pool->posting > 0) return; /* the answer may change it all */
+    /* The answer may change it all. */
+    if (pool->looking || pool->posting > 0) return;
+    if (pool_posts_due(pool) > clock_ms()) {
+        wake(pool, pool_posts_due(pool));
+        return;
+    }
     bool connecting = pool->hosts == NULL && connects(pool);
     if (pool->checking || (pool->locked && !pool->fresh) || (connecting && !pool->looked)) {
         pool_look(pool);
@@ -206,10 +218,8 @@ static void grow(struct sbx_pool *pool, unsigned wanted) {
             pool_look(pool);
         } else if (clock_ms() - pool->looked_ms >= LOOK_MS) {
             pool_look(pool);
-        } else if (!io_timer_set(&pool->client->io, &pool->step, clock_ms() + LOCK_MS)) {
-            sbx_error error;
-            error_memory(&error);
-            fail_lacking(pool, &error);
+        } else {
+            wake(pool, clock_ms() + LOCK_MS);
         }
         return;
     }
