@@ -114,6 +114,7 @@ struct sbx_pool {
     sbx_error look_error;
     bool fresh;  /* what the last look has said still holds */
     bool locked; /* only this handle boots now */
+    bool driven; /* meanwhile: who called may have got his sandbox otherwise, and drives no more */
     int lock_fd;
     int64_t lock_since_ms, looked_ms;
     unsigned round, posting; /* of boots; those that the Hub has not answered */

@@ -24,6 +24,8 @@ bool pool_lock(struct sbx_pool *pool) {
     bool patient = clock_ms() - pool->lock_since_ms < pool->start_ms;
     if (pool->lock_fd < 0 && !without && patient) return false;
     pool->locked = true;
+    pool->driven = !testing_off("pool-driven") && io_background(&pool->client->io, 1);
+    if (pool->driven) pool_hold(pool);
     pool->lock_since_ms = 0;
     pool->fresh = false;
     return true;
@@ -36,6 +38,10 @@ void pool_unlock(struct sbx_pool *pool) {
     pool->lock_fd = -1;
     pool->locked = false;
     pool->fresh = false;
+    bool driven = pool->driven;
+    pool->driven = false;
+    if (driven) io_background(&pool->client->io, -1);
+    if (driven) pool_release(pool);
 }
 
 /* ---- One host */

@@ -112,3 +112,37 @@ def test_several_machines_boot_one_host(hub, off):
     else:
         assert len(hub.living()) > 1
     crowd.end()
+
+
+@pytest.mark.parametrize("off", [None, "pool-driven"])
+def test_the_lock_is_given_back(hub, off):
+    """Who began to boot and then got his place otherwise keeps nobody from booting, though he makes no further call."""
+    one = hub.program.start("""
+pool = pools.create(sbx.Client(), name="p", sandboxes_per_host=2)
+boxes = [pool.sandbox(), pool.sandbox()]
+print("full", flush=True)
+sys.stdin.readline()
+def work():
+    boxes.append(pool.sandbox(timeout_ms=20000))
+thread = threading.Thread(target=work)
+thread.start()
+time.sleep(0.4)
+boxes[0].kill()
+thread.join()
+print("placed", flush=True)
+sys.stdin.readline()
+""", off=off)
+    assert one.stdout.readline() == "full\n", one.communicate()
+    hub.fault("list", delay=1.5, count=1)
+    one.stdin.write("\n")
+    one.stdin.flush()
+    assert one.stdout.readline() == "placed\n", one.communicate()
+    out = hub.program.run("""
+pool = pools.connect(sbx.Client(), "p")
+try:
+    with pool.sandbox(timeout_ms=6000) as box: print(box.run("echo in").out.decode())
+except sbx.Error as error:
+    print(error.name, error.message)
+""")
+    assert out.startswith("in" if off is None else "ERROR_TIMEOUT") and (off is None or "another program boots" in out), out
+    assert one.communicate("\n", timeout=60)[1] == ""
