@@ -349,3 +349,95 @@ with pools.connect(sbx.Client(), "p") as pool, pool.sandbox() as box: assert box
 """, **home)
     if off is None:
         assert len(hub.requests.of("list")) == listed  # it did not need the Hub
+
+
+def test_an_organisation(hub):
+    """Ids carry the namespace that is not the client's own."""
+    hub.program.run("""
+client = sbx.Client()
+pool = pools.create(client, name="p", hub_namespace="acme")
+with pool.sandbox() as box:
+    assert box.id.startswith("acme/") and box.id.count(".") == 1, box.id
+    assert [row["id"] for row in pool.sandboxes()] == [box.id]
+    with client.connect(box.id) as again: assert again.run("echo in").out == b"in\\n" and again.id == box.id
+    with sbx.Client().connect(box.id) as again: assert again.run("echo in").out == b"in\\n" and again.id == box.id
+    with sbx.Client(hub_namespace="acme") as other:
+        with pools.connect(other, "p") as same, same.sandbox() as own: assert "/" not in own.id
+        with other.connect(box.id) as again: assert again.run("echo in").out == b"in\\n"
+    assert [row["name"] for row in pools.list_all(client, "acme")] == ["p"] and pools.list_all(client) == []
+    sbx.Client().kill(box.id)
+""")
+    wait_until(lambda: not hub.living(), what="the end of the host")
+
+
+def test_an_image_without_a_decoder(hub):
+    """Its host is the agent that the Hub publishes."""
+    hub.program.run("""
+pool = pools.create(sbx.Client(), image="local/no-decoder")
+with pool.sandbox() as box: assert box.run("echo in").out == b"in\\n"
+""")
+    assert [("HFSANDBOX_AGENT_PAYLOAD" in job.secrets, job.environment["SBX_HOST_MODE"]) for job in hub.jobs] == [(True, "1"), (False, "1")]
+
+
+def test_a_server_inside(hub):
+    """A sandbox of a pool is reached at sockets of its own, with its own key."""
+    hub.program.run("""
+import urllib.request
+pool = pools.create(sbx.Client())
+box, other = pool.sandbox(), pool.sandbox()
+server = box.start(["python3", "-c", '''
+import http.server, os, socketserver
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = repr((self.path, self.headers.get("X-Sandbox-Token"), self.headers.get("Authorization"))).encode()
+        self.send_response(200); self.send_header("Content-Length", len(body)); self.end_headers(); self.wfile.write(body)
+    def address_string(self): return "-"
+print("on", flush=True)
+socketserver.UnixStreamServer(os.environ["SBX_PROXY_DIR"] + "/8000.sock", Handler).serve_forever()
+'''])
+assert server.next()[1] == b"on\\n"
+def get(of, with_headers_of):
+    request = urllib.request.Request(of.port_url(8000) + "/a?b=c", headers=with_headers_of.port_headers(8000))
+    try:
+        return urllib.request.urlopen(request).read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code
+until = time.monotonic() + 10
+while isinstance(got := get(box, box), int) and time.monotonic() < until: time.sleep(0.02)
+assert got == repr(("/a?b=c", None, None)), got
+assert get(box, other) == 403
+""")
+
+
+def test_asynchronous(hub):
+    """Every function that waits can complete on a queue instead."""
+    hub.program.run("""
+import ctypes
+from ctypes import POINTER, byref, c_void_p
+client = sbx.Client()
+queue = sbx.Queue(client)
+def later(short, *args):
+    assert sbx.check(short, None, *args, sbx.call(30000, None, queue, 7)) == sbx.PENDING
+    done = pools.Completion()
+    assert sbx.check("queue_next", ctypes.cast(byref(done), POINTER(sbx.Completion)), queue.handle, 30000) == 0
+    assert done.user == 7 and done.status == 0, done.error.message
+    return done
+first = pools.Pool(c_void_p(later("pool_create", client.handle, byref(pools.PoolOptions(name="p"))).pool))
+pool = pools.Pool(c_void_p(later("pool_connect", client.handle, b"p", None).pool))
+box = sbx.Sandbox(c_void_p(later("pool_sandbox", pool.handle, None).sandbox))
+assert box.run("echo in").out == b"in\\n"
+assert later("pool_warm", pool.handle, 1).number == 1
+info = later("pool_info", pool.handle).bytes
+assert json.loads(pools._take_bytes(c_void_p(info)))["sandboxes"] == 1
+rows = c_void_p(later("pool_sandboxes", pool.handle).sandboxes)
+assert sbx.lib.sbx_sandbox_list_count(rows) == 1
+sbx.lib.sbx_sandbox_list_free(rows)
+listed = c_void_p(later("pool_list_all", client.handle, None).pools)
+assert sbx.lib.sbx_pool_list_count(listed) == 1
+sbx.lib.sbx_pool_list_free(listed)
+assert later("pool_delete", pool.handle).number == 1
+# What is never read goes with the queue.
+for _ in range(3): assert sbx.check("pool_create", None, client.handle, byref(pools.PoolOptions()), sbx.call(30000, None, queue)) == sbx.PENDING
+for handle in (box, pool, first, queue, client): handle.close()
+""")
+    wait_until(lambda: not hub.living(), what="the end of the hosts")

@@ -150,3 +150,37 @@ if sys.argv[1] == "exit":
         assert program.communicate("\n", timeout=60)[1] == ""
         assert len(hub.living()) == (0 if off is None else 2)
     wait_until(lambda: not hub.living(), 20, "the end of the hosts, by their idle timer")
+
+
+def test_a_host_that_was_idle_for_too_long(hub):
+    """It ends by itself, and the next sandbox boots another one."""
+    program = hub.program.start("""
+pool = pools.create(sbx.Client(), idle_timeout_ms=1000)
+with pool.sandbox() as box: first = box.id.split(".")[0]
+print(first, flush=True)
+sys.stdin.readline()
+begin = time.monotonic()
+with pool.sandbox() as box: assert box.run("echo in").out == b"in\\n" and box.id.split(".")[0] != first
+print(time.monotonic() - begin)
+""")
+    first = program.stdout.readline().strip()
+    wait_until(lambda: hub.jobs[first].stage == "COMPLETED", 20, "its end")
+    out, err = program.communicate("\n", timeout=60)
+    assert program.returncode == 0, err
+    assert float(out) < 8
+
+
+def test_a_sandbox_that_was_idle_for_too_long(hub):
+    """It is said so, and its place is free again."""
+    hub.program.run("""
+pool = pools.create(sbx.Client(), sandboxes_per_host=1, max_hosts=1)
+box = pool.sandbox(idle_timeout_ms=1000)
+until = time.monotonic() + 20
+while pool.sandboxes() and time.monotonic() < until: time.sleep(0.05)
+with pool.sandbox() as other: assert other.run("echo in").out == b"in\\n"
+try:
+    box.run("true")
+    raise AssertionError("it has ended")
+except sbx.Error as error:
+    assert error.code == sbx.AGENT and "it was idle, or somebody else has ended it" in error.message, error
+""")
