@@ -412,14 +412,12 @@ assert get(box, other) == 403
 def test_asynchronous(hub):
     """Every function that waits can complete on a queue instead."""
     hub.program.run("""
-import ctypes
-from ctypes import POINTER, byref, c_void_p
+from ctypes import byref, c_void_p
 client = sbx.Client()
 queue = sbx.Queue(client)
 def later(short, *args):
     assert sbx.check(short, None, *args, sbx.call(30000, None, queue, 7)) == sbx.PENDING
-    done = pools.Completion()
-    assert sbx.check("queue_next", ctypes.cast(byref(done), POINTER(sbx.Completion)), queue.handle, 30000) == 0
+    done = queue.next()
     assert done.user == 7 and done.status == 0, done.error.message
     return done
 first = pools.Pool(c_void_p(later("pool_create", client.handle, byref(pools.PoolOptions(name="p"))).pool))
@@ -428,7 +426,7 @@ box = sbx.Sandbox(c_void_p(later("pool_sandbox", pool.handle, None).sandbox))
 assert box.run("echo in").out == b"in\\n"
 assert later("pool_warm", pool.handle, 1).number == 1
 info = later("pool_info", pool.handle).bytes
-assert json.loads(pools._take_bytes(c_void_p(info)))["sandboxes"] == 1
+assert json.loads(sbx._take_bytes(c_void_p(info)))["sandboxes"] == 1
 rows = c_void_p(later("pool_sandboxes", pool.handle).sandboxes)
 assert sbx.lib.sbx_sandbox_list_count(rows) == 1
 sbx.lib.sbx_sandbox_list_free(rows)

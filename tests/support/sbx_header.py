@@ -61,7 +61,7 @@ class Completion(Sized):
     _fields_ = [("size", c_size_t), ("user", c_void_p), ("status", c_int), ("error", CError), ("sandbox", c_void_p),
                 ("process", c_void_p), ("result", c_void_p), ("bytes", c_void_p), ("files", c_void_p), ("processes", c_void_p),
                 ("sandboxes", c_void_p), ("number", c_uint64), ("event", POINTER(Event)), ("file", POINTER(FileInfo)),
-                ("hardware", c_void_p)]
+                ("hardware", c_void_p), ("pool", c_void_p), ("pools", c_void_p)]
 
 
 class LogField(Structure):
@@ -106,7 +106,18 @@ class Hardware(Structure):
 class SandboxRow(Structure):
     _fields_ = [("id", c_char_p), ("provider", c_char_p), ("created_at_ms", c_int64), ("pid", c_int64), ("detached", c_int),
                 ("running", c_int), ("damaged", c_int), ("hub_namespace", c_char_p), ("stage", c_char_p), ("image", c_char_p),
-                ("flavor", c_char_p), ("started_at_ms", c_int64), ("cost_micro_usd", c_int64)]
+                ("flavor", c_char_p), ("started_at_ms", c_int64), ("cost_micro_usd", c_int64), ("pool", c_char_p)]
+
+
+class PoolOptions(Sized):
+    _fields_ = [("size", c_size_t), ("name", c_char_p), ("sandboxes_per_host", c_uint), ("max_hosts", c_uint), ("warm", c_int), ("spread", c_int),
+                ("detached", c_int), ("idle_timeout_ms", c_int64), ("start_timeout_ms", c_int64), ("adopt", c_int), ("image", c_char_p),
+                ("flavor", c_char_p), ("hub_namespace", c_char_p)]
+
+
+class PoolRow(Structure):
+    _fields_ = [("name", c_char_p), ("provider", c_char_p), ("hub_namespace", c_char_p), ("image", c_char_p), ("flavor", c_char_p),
+                ("hosts", c_uint64), ("sandboxes_per_host", c_uint64), ("created_at_ms", c_int64)]
 
 
 class Command(Sized):
@@ -148,6 +159,15 @@ SIGNATURES = {
     "parse_duration": (c_int, POINTER(c_int64), _TEXT, _ERR), "hardware_list_all": (c_int, _OUT, _HANDLE, _CALL, _ERR),
     "hardware_list_count": (c_size_t, _HANDLE), "hardware_list_get": (POINTER(Hardware), _HANDLE, c_size_t),
     "hardware_list_free": (None, _HANDLE),
+    "pool_create": (c_int, _OUT, _HANDLE, POINTER(PoolOptions), _CALL, _ERR),
+    "pool_connect": (c_int, _OUT, _HANDLE, _TEXT, POINTER(PoolOptions), _CALL, _ERR),
+    "pool_name": (_TEXT, _HANDLE), "pool_free": (None, _HANDLE),
+    "pool_sandbox": (c_int, _OUT, _HANDLE, POINTER(SandboxOptions), _CALL, _ERR),
+    "pool_warm": (c_int, POINTER(c_uint64), _HANDLE, c_uint, _CALL, _ERR),
+    "pool_info": (c_int, _OUT, _HANDLE, _CALL, _ERR), "pool_sandboxes": (c_int, _OUT, _HANDLE, _CALL, _ERR),
+    "pool_delete": (c_int, POINTER(c_uint64), _HANDLE, _CALL, _ERR),
+    "pool_list_all": (c_int, _OUT, _HANDLE, _TEXT, _CALL, _ERR), "pool_list_count": (c_size_t, _HANDLE),
+    "pool_list_get": (POINTER(PoolRow), _HANDLE, c_size_t), "pool_list_free": (None, _HANDLE),
     "run": (c_int, _OUT, _HANDLE, POINTER(Command), _CALL, _ERR),
     "result_exit_code": (c_int, _HANDLE), "result_signal": (c_int, _HANDLE), "result_timed_out": (c_int, _HANDLE),
     "result_duration_ms": (c_int64, _HANDLE), "result_limit": (_TEXT, _HANDLE),
