@@ -125,7 +125,9 @@ void creation_ask(struct creation *c, const char *route, const char *what, const
 /* ---- Before it: how long it may run, and whose it is */
 
 static void seek(struct creation *c) {
-    if (!job_request_end(&c->body[0], c->lifetime_s) || !job_request_end(&c->body[1], c->lifetime_s)) {
+    bool ours = job_request_carries_agent(c->host.pool != NULL);
+    if ((ours && !job_request_end(&c->body[0], c->lifetime_s)) ||
+        !job_request_end(&c->body[1], c->lifetime_s)) {
         op_fail_memory(c->op);
     } else if (c->key[0] != '\0') {
         creation_seek_key(c);

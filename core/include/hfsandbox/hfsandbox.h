@@ -334,7 +334,8 @@ SBX_API sbx_status sbx_sandbox_timings(sbx_timings *out, const sbx_sandbox *sand
 
 /* [any] Where a server that listens on a TCP port inside is reached: a URL without a slash at its end, and the headers that a request to it
    needs, as "Name: value" lines that end with CR LF. The headers are secrets: give them to nobody but that URL, and follow no redirect
-   with them. Not for local sandboxes (SBX_ERROR_UNSUPPORTED). Neither waits. */
+   with them. In a pool the server listens on the Unix socket $SBX_PROXY_DIR/PORT.sock instead. Not for local sandboxes
+   (SBX_ERROR_UNSUPPORTED). Neither waits. */
 SBX_API sbx_status sbx_sandbox_port_url(sbx_bytes **out, sbx_sandbox *sandbox, uint16_t port, sbx_error *err);
 SBX_API sbx_status sbx_sandbox_port_headers(sbx_bytes **out, sbx_sandbox *sandbox, uint16_t port, sbx_error *err);
 
