@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "client/client.h"
+#include "client/local_pool.h"
 #include "client/machine.h"
 #include "util/scope.h"
 
@@ -60,6 +61,7 @@ sbx_status local_walk(struct sbx_client *client, local_visit *visitor, void *ctx
 struct lister {
     sbx_sandbox_list *list;
     int64_t newest; /* those made later are left out */
+    const struct sbx_client *client;
 };
 
 static bool add_row(struct lister *l, const struct local_found *f, bool detached) {
@@ -76,14 +78,15 @@ static bool add_row(struct lister *l, const struct local_found *f, bool detached
 }
 
 static bool list_visit(struct local_found *f, int runtime, void *ctx) {
+    const struct lister *l = ctx;
     (void)runtime;
-    return add_row(ctx, f, true);
+    return add_row(ctx, f, !local_pool_owns(l->client, f->record.id));
 }
 
 void local_list(struct op *op, const sbx_filter *filter) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    struct lister lister = {.list = sandbox_list_new(), .newest = INT64_MAX};
+    struct lister lister = {.list = sandbox_list_new(), .newest = INT64_MAX, .client = op->client};
     if (filter->min_age_ms > 0)
         lister.newest = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - filter->min_age_ms;
     if (lister.list == NULL) {

@@ -147,7 +147,8 @@ void pool_doing(const struct sbx_pool *pool, char *out, size_t room); /* for op-
 /* pool_look.c */
 void pool_look(struct sbx_pool *pool);
 void pool_look_at(struct sbx_pool *pool, const struct job *job,
-                  const struct json *value); /* takes it in, if it may */
+                  const struct json *value);                                    /* takes it in, if it may */
+void pool_look_settings(struct sbx_pool *pool, const struct json *environment); /* of one of its hosts */
 void pool_look_stop(struct sbx_pool *pool);
 void pool_shun(struct sbx_pool *pool, const char *id, int64_t ms);
 

@@ -208,6 +208,7 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
     ph->inspect = NULL;
     struct json *value = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
     take_settings(ph, json_get(value, "environment"));
+    pool_look_settings(ph->pool, json_get(value, "environment"));
     json_free(value);
     wait_for(ph);
 }

@@ -64,18 +64,20 @@ static unsigned number_of(const struct json *environment, const char *name, unsi
     return number > 0 && number <= 1000000000 ? (unsigned)number : otherwise;
 }
 
-/* A pool that was connected to is what its hosts are. */
-static void configure(struct sbx_pool *pool, const struct job *job, const struct json *value) {
-    const struct json *environment = json_get(value, "environment");
-    if (!jobs_made_by_us(pool->jobs, job)) return;
-    memcpy(pool->image, job->image, sizeof pool->image);
-    memcpy(pool->flavor, job->flavor, sizeof pool->flavor);
+/* A pool that was connected to is what its hosts are; a list may leave out their environment. */
+void pool_look_settings(struct sbx_pool *pool, const struct json *environment) {
+    if (!json_is_object(environment) || !pool->connected) return;
     pool->per_host = number_of(environment, ENV_CAPACITY, POOL_PER_HOST);
     pool->max_hosts = number_of(environment, ENV_MAX_HOSTS, 0);
     unsigned idle = number_of(environment, ENV_IDLE_TIMEOUT, 0);
-    pool->idle_ms = idle > 0                      ? (int64_t)idle * 1000
-                    : json_is_object(environment) ? SBX_NO_TIMEOUT
-                                                  : POOL_IDLE_MS;
+    pool->idle_ms = idle > 0 ? (int64_t)idle * 1000 : SBX_NO_TIMEOUT;
+}
+
+static void configure(struct sbx_pool *pool, const struct job *job, const struct json *value) {
+    if (!jobs_made_by_us(pool->jobs, job)) return;
+    memcpy(pool->image, job->image, sizeof pool->image);
+    memcpy(pool->flavor, job->flavor, sizeof pool->flavor);
+    pool_look_settings(pool, json_get(value, "environment"));
     pool->configured = true;
 }
 

@@ -259,7 +259,7 @@ try:
     pools.connect(client, "p").sandbox(timeout_ms=5000)
 except sbx.Error as error:
     print(error.name, error.message)
-""", Accounts.BOB, off=off, HF_HOME="/nonexistent")
+""", Accounts.BOB, off=off, HF_HOME="/nonexistent/home")
     assert out.startswith("ERROR_DENIED") == (off is None) and (off is not None or "another user has made it" in out), out
     keys = {r.header("x-sandbox-token") for r in hub.requests.of("proxy")} - {None}
     assert len(keys) == (1 if off is None else 2)  # its own owner's
@@ -439,3 +439,35 @@ for _ in range(3): assert sbx.check("pool_create", None, client.handle, byref(po
 for handle in (box, pool, first, queue, client): handle.close()
 """)
     wait_until(lambda: not hub.living(), what="the end of the hosts")
+
+
+@pytest.mark.parametrize("adopt", ["ADOPT_ALL", "ADOPT_RUNNING", "ADOPT_NONE"])
+def test_whose_hosts(hub, adopt):
+    """Those that are starting, those that run, its own alone. (Pages of the Hub's list are short, and say nothing of the environment.)"""
+    hub.dial(page_size=1, list_environment=False)
+    first = hub.program.start("""
+pool = pools.create(sbx.Client(), name="p", sandboxes_per_host=3, max_hosts=7)
+print("up", flush=True)
+sys.stdin.readline()
+""")
+    assert first.stdout.readline() == "up\n"
+    hub.next_jobs(1, scheduling_delay=1.5)
+    second = hub.program.start("pool = pools.create(sbx.Client(), name='p', sandboxes_per_host=3, warm=2)\nprint('up', flush=True)\nsys.stdin.readline()\n")
+    wait_until(lambda: len(hub.hosts()) == 2, what="the second host")
+    running, starting = (job.id for job in hub.hosts())
+    out = hub.program.run("""
+pool = pools.create(sbx.Client(), name="p", sandboxes_per_host=3, warm=-1, adopt=getattr(pools, sys.argv[1]))
+boxes = [pool.sandbox() for _ in range(4)]
+print(*[box.id.split(".")[0] for box in boxes])
+""", adopt, HF_HOME="/nonexistent/home").split()
+    own = [job.id for job in hub.hosts() if job.id not in (running, starting)]
+    assert set(out) == {"ADOPT_ALL": {running, starting}, "ADOPT_RUNNING": {running, *own}, "ADOPT_NONE": set(own)}[adopt]
+    assert len(own) == {"ADOPT_ALL": 0, "ADOPT_RUNNING": 1, "ADOPT_NONE": 2}[adopt]
+    hub.program.run("""
+with pools.connect(sbx.Client(), "p") as pool, pool.sandbox():
+    info = pool.info()
+    assert (info["sandboxes_per_host"], info["max_hosts"]) in ((3, 7), (3, 0)), info
+    assert all(host["capacity"] == 3 for host in info["hosts"]), info
+""", HF_HOME="/nonexistent/home")
+    for program in (first, second):
+        assert program.communicate("\n", timeout=60)[1] == ""
