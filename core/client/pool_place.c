@@ -10,6 +10,7 @@
 #include "util/testing.h"
 #include "wire/limits.h"
 
+#define MORE_MAX   100   /* items of an answer that were not asked for, or make no sense */
 #define ROUNDS_MAX 8     /* hosts that were full when they were asked, for one sandbox */
 #define DUE_MS     3000  /* an answer that takes longer is not waited for before the pool grows */
 #define POST_MS    60000 /* the longest that one request goes on */
@@ -204,15 +205,25 @@ static void fail_members(struct pool_post *post, const sbx_error *why) {
     }
 }
 
+/* A host that has gone mad, or was broken into, gives nothing away twice. */
+static bool is_taken(const struct host *host, const char *name) {
+    for (const struct shared *s = host->shared; s != NULL && !testing_off("pool-twice"); s = s->next)
+        if (strcmp(s->name, name) == 0) return true;
+    return false;
+}
+
 static size_t take_items(struct pool_post *post, const struct json *value) {
-    size_t made = 0;
+    size_t made = 0, more = 0;
     const struct json *items = json_get(value, "sandboxes");
-    for (const struct json *item = json_first(items); item != NULL; item = json_next(item)) {
+    for (const struct json *item = json_first(items); item != NULL && more < MORE_MAX;
+         item = json_next(item)) {
         struct shared_item parsed;
-        if (!shared_parse(&parsed, item)) continue;
-        if (made < post->count) {
+        if (!shared_parse(&parsed, item) || is_taken(post->host, parsed.name)) {
+            more++;
+        } else if (made < post->count) {
             give(post, made++, &parsed);
         } else {
+            more++;
             shared_end(post->host, parsed.name);
         }
     }

@@ -471,3 +471,34 @@ with pools.connect(sbx.Client(), "p") as pool, pool.sandbox():
 """, HF_HOME="/nonexistent/home")
     for program in (first, second):
         assert program.communicate("\n", timeout=60)[1] == ""
+
+
+@pytest.mark.parametrize("off", [None, "pool-twice"])
+def test_a_host_that_answers_nonsense(hub, off):
+    """Nobody gets a sandbox that another one has, nor one whose name could be a path."""
+    out = hub.program.run("""
+import urllib.request
+client = sbx.Client()
+pool = pools.create(client, sandboxes_per_host=10)
+boxes = [pool.sandbox()]
+host, name = boxes[0].id.split(".")
+def next_answer(body):
+    fault = {"kind": "proxy", "method": "POST", "path": "/v1/sandboxes", "status": 200, "body": json.dumps(body), "count": 1}
+    request = urllib.request.Request(os.environ["HF_ENDPOINT"] + "/_hub/faults", json.dumps(fault).encode(), {"Content-Type": "application/json"})
+    urllib.request.urlopen(request).read()
+next_answer({"sandboxes": [{"id": name, "token": "x"}], "rejected": 0})
+boxes.append(pool.sandbox())
+print(len({box.id for box in boxes}))
+for body in ({"sandboxes": [{"id": "../../x", "token": "x"}]}, {"sandboxes": [{"id": 7}]}, {"sandboxes": "x"}, {}):
+    next_answer(body)
+    boxes.append(pool.sandbox())
+    assert boxes[-1].run("echo in").out == b"in\\n"
+next_answer([1])
+try:
+    pool.sandbox()
+    raise AssertionError("no answer")
+except sbx.Error as error:
+    assert error.code == sbx.PROTOCOL and "describes no sandboxes" in error.message, error
+""", off=off)
+    assert out.split() == (["2"] if off is None else ["1"])
+    assert len(hub.jobs) == 1

@@ -32,6 +32,7 @@ def test_the_host(shared_hub, driver, how):
     hub.fault("create", count=1, **LOST[how])
     done = driver.ask(ONE, {})
     assert done.name == "OK" and done.value[1] == [done.value[0]] and len(hub.jobs) == known + 1, done
+    assert [event["what"] for event in done.events if event["event"] == "pool.host"][0] == "booted"
     wait_until(lambda: not hub.living(), 20, "the end of the host")
 
 
