@@ -30,7 +30,7 @@ struct job_host_settings {
     unsigned capacity, max_hosts;                       /* max_hosts 0 = no ceiling */
     void (*accepted)(void *ctx, const struct job *job); /* the Hub has made it */
     /* Instead of canceling it when the call has failed: it may be in use. */
-    void (*given_up)(void *ctx, const struct job_machine *machine);
+    void (*given_up)(void *ctx, struct job_machine *machine);
     void *ctx;
 };
 

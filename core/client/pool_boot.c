@@ -55,10 +55,10 @@ static void accepted(void *ctx, const struct job *job) {
     pool_step_soon(ph->pool);
 }
 
-static void given_up(void *ctx, const struct job_machine *machine) {
+static void given_up(void *ctx, struct job_machine *machine) {
     struct pool_host *ph = ctx;
     if (machine->job.phase == JOB_WAITS && !ph->runs) {
-        job_end_id(ph->pool->jobs, machine->hub_namespace, machine->job.id);
+        job_end_machine(machine, "user");
     } else {
         pool_end_machine(ph->pool->jobs, machine);
     }

@@ -33,6 +33,8 @@ static void retire(void *ctx, const struct host_reply *reply) {
         log_event(host->client, SBX_LOG_INFO, "pool.host", "pool", m->job.pool_name, "id", m->job.id, "what",
                   "left", NULL);
         shared_end_owned(host);
+    } else if (!reply->dead && m->made) {
+        job_end_machine(m, "user");
     } else if (!reply->dead) {
         job_end_id(host->jobs, m->hub_namespace, m->job.id);
     }

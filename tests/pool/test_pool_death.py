@@ -25,18 +25,22 @@ def test_a_host_dies(hub, how):
 answers, threads = {}, []
 def work(n):
     begin = time.monotonic()
-    answers[n] = [boxes[n].id.split(".")[0], failure(lambda: boxes[n].run("sleep 5")), time.monotonic() - begin]
+    limits = []
+    error = failure(lambda: limits.append(boxes[n].run("sleep 5").limit))
+    answers[n] = [boxes[n].id.split(".")[0], error, limits, time.monotonic() - begin]
 for n in range(4):
     threads.append(threading.Thread(target=work, args=(n,)))
     threads[-1].start()
 print("runs", flush=True)
 dead = sys.stdin.readline().strip()
 for thread in threads: thread.join()
-for host, error, seconds in answers.values():
-    if host == dead:
-        assert error[0] == "ERROR_AGENT" and dead in error[1] and "its job is" in error[1] and seconds < 4.5, (error, seconds)
+for host, error, limits, seconds in answers.values():
+    if host != dead:
+        assert limits == [None], error
+    elif limits:  # its agent was asked to end, and had the time to say so
+        assert limits == ["sandbox"] and seconds < 4.5
     else:
-        assert error is None, error
+        assert error[0] == "ERROR_AGENT" and dead in error[1] and "its job is" in error[1] and seconds < 4.5, (error, seconds)
 lost = [box for box in boxes if box.id.split(".")[0] == dead]
 begin = time.monotonic()
 for box in lost:
@@ -184,3 +188,46 @@ try:
 except sbx.Error as error:
     assert error.code == sbx.AGENT and "it was idle, or somebody else has ended it" in error.message, error
 """)
+
+
+@pytest.mark.parametrize("off", [None, "creations-at-exit"])
+def test_the_program_ends_while_a_host_starts(hub, off):
+    hub.dial(scheduling_delay=1000)
+    program = hub.program.start("""
+threading.Thread(target=lambda: pools.create(sbx.Client()), daemon=True).start()
+sys.stdin.readline()
+sys.exit()
+""", off=off)
+    wait_until(lambda: hub.living(), what="the host")
+    program.communicate("\n", timeout=60)
+    if off is None:
+        wait_until(lambda: not hub.living(), what="its end")
+    else:
+        assert len(hub.living()) == 1
+
+
+def test_after_fork(hub):
+    """The child cannot use its parent's pool, and does it no harm; it may make its own."""
+    hub.program.run("""
+client = sbx.Client()
+pool = pools.create(client, name="p")
+box = pool.sandbox()
+child = os.fork()
+if child == 0:
+    try:
+        for call in (pool.sandbox, pool.info, pool.sandboxes, pool.delete, lambda: pool.warm(1)):
+            try:
+                call()
+                os._exit(1)
+            except sbx.Error as error:
+                if error.code != sbx.STATE: os._exit(2)
+        for handle in (box, pool, client): handle.close()
+        with sbx.Client() as own, pools.connect(own, "p") as same, same.sandbox() as other:
+            good = other.run("echo in").out == b"in\\n"
+        os._exit(0 if good else 3)
+    except BaseException:
+        os._exit(4)
+assert os.waitpid(child, 0)[1] == 0
+assert box.run("echo in").out == b"in\\n"
+""")
+    wait_until(lambda: not hub.living(), what="the end of the host")
