@@ -42,7 +42,8 @@ static void destroy(struct sbx_pool *pool) {
     struct sbx_client *client = pool->client;
     pool_look_stop(pool);
     if (pool->jobs == NULL) pool_local_close(pool);
-    if (pool->cache_dirty && !pool->deleted) pool_memory_save(pool, true);
+    bool over = pool->deleted || !pool->detached;
+    if (pool->cache_dirty && !over) pool_memory_save(pool, true);
     while (pool->hosts != NULL) {
         struct pool_host *ph = pool_host_of(pool->hosts);
         bool ends = ph->booted && ph->host != NULL && !pool->detached && !pool->deleted;
@@ -50,6 +51,7 @@ static void destroy(struct sbx_pool *pool) {
         pool_host_drop(ph);
     }
     pool_unlock(pool);
+    if (over && pool->cache_path != NULL) pool_cache_forget(pool->cache_path);
     io_timer_clear(&client->io, &pool->step);
     delist(pool);
     while (pool->shunned != NULL) {

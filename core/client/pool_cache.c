@@ -211,8 +211,10 @@ static int open_lock(const char *path, const char *end, bool *busy) {
     if (len < 0 || (size_t)len >= sizeof name || !make_directories(path)) return -1;
     int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) return -1;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
-    *busy = errno == EWOULDBLOCK;
+    struct stat st;
+    bool taken = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (taken && fstat(fd, &st) == 0 && st.st_nlink > 0) return fd;
+    *busy = taken || errno == EWOULDBLOCK; /* taken: of a file that was just removed */
     close(fd);
     return -1;
 }
@@ -254,4 +256,17 @@ enum pool_cache_written pool_cache_write(const char *path, const struct pool_cac
     pool_cache_free(&there);
     pool_cache_unlock(lock);
     return ok ? POOL_CACHE_WRITTEN : POOL_CACHE_FAILED;
+}
+
+void pool_cache_forget(const char *path) {
+    static const char *const ends[] = {"", ".lock", ".boot"};
+    bool busy;
+    int write = open_lock(path, ".lock", &busy), boot = write >= 0 ? open_lock(path, ".boot", &busy) : -1;
+    for (size_t i = 0; boot >= 0 && i < sizeof ends / sizeof *ends; i++) {
+        char name[LIMIT_PATH];
+        int len = snprintf(name, sizeof name, "%s%s", path, ends[i]);
+        if (len > 0 && (size_t)len < sizeof name) unlink(name);
+    }
+    pool_cache_unlock(boot);
+    pool_cache_unlock(write);
 }

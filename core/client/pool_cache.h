@@ -53,5 +53,7 @@ enum pool_cache_written pool_cache_write(const char *path, const struct pool_cac
  * can be none. */
 int pool_cache_lock(const char *path, bool *busy);
 void pool_cache_unlock(int fd);
+/* The pool is over: removes its files, unless another program is at them just now. */
+void pool_cache_forget(const char *path);
 
 #endif

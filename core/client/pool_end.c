@@ -95,6 +95,7 @@ void pool_end_machine(struct jobs *jobs, const struct job_machine *machine) {
 
 void pool_end_all(struct jobs *jobs) {
     for (struct sbx_pool *pool = jobs->pools; pool != NULL; pool = pool->next) {
+        if (!pool->detached && pool->cache_path != NULL) pool_cache_forget(pool->cache_path);
         for (struct place *p = pool->hosts, *next; p != NULL; p = next) {
             struct pool_host *ph = pool_host_of(p);
             next = p->next;

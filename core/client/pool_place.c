@@ -10,10 +10,11 @@
 #include "util/testing.h"
 #include "wire/limits.h"
 
-#define MORE_MAX   100   /* items of an answer that were not asked for, or make no sense */
-#define ROUNDS_MAX 8     /* hosts that were full when they were asked, for one sandbox */
-#define DUE_MS     3000  /* an answer that takes longer is not waited for before the pool grows */
-#define POST_MS    60000 /* the longest that one request goes on */
+#define MORE_MAX 100 /* items of an answer that were not asked for, or make no sense */
+#define ROUNDS_MAX                                                                                           \
+    100 /* hosts that were full when they were asked, for one sandbox: others have got what it would */
+#define DUE_MS  3000  /* an answer that takes longer is not waited for before the pool grows */
+#define POST_MS 60000 /* the longest that one request goes on */
 
 struct pool_post { /* one request for the sandboxes of several calls */
     struct pool_post *next;

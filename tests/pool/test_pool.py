@@ -76,6 +76,7 @@ pool = pools.create(sbx.Client(), name="q", sandboxes_per_host=7, max_hosts=9, i
     assert len(job.labels["hf-sandbox-nonce"]) == 32
     assert job.environment.items() >= {"SBX_HOST_MODE": "1", "SBX_CAPACITY": "7", "SBX_MAX_HOSTS": "9", "SBX_IDLE_TIMEOUT": "91"}.items()
     assert "HF_TOKEN" not in job.secrets and hub.token not in json.dumps([job.environment, job.secrets])
+    assert not [path for path in hub.directory.glob("**/sandbox/pools/*/*")], "an attached pool leaves no files"
     assert job.request["dockerImage"] == "debian:12" and job.request["flavor"] == "cpu-upgrade" and job.request["timeoutSeconds"] == 86400
     wait_until(lambda: not hub.living(), what="the end of the host")  # its program has ended
 

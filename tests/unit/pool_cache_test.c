@@ -158,6 +158,15 @@ static void files(void) {
     lock = pool_cache_lock(path, &busy);
     CHECK(lock >= 0);
     pool_cache_unlock(lock);
+    char name[256];
+    snprintf(name, sizeof name, "%s.boot", path);
+    lock = pool_cache_lock(path, &busy);
+    pool_cache_forget(path); /* somebody boots */
+    CHECK(access(path, F_OK) == 0 && access(name, F_OK) == 0);
+    pool_cache_unlock(lock);
+    pool_cache_forget(path);
+    CHECK(access(path, F_OK) != 0 && access(name, F_OK) != 0);
+    CHECK_EQ(pool_cache_write(path, &c, NULL, 0), POOL_CACHE_WRITTEN);
     /* Another user could have written it. */
     CHECK_EQ(chmod(path, 0666), 0);
     CHECK(!pool_cache_read(&read, path, "p"));
