@@ -96,7 +96,11 @@ class Model:
 
     def create(self):
         n = self.random.randrange(len(self.drivers))
-        self.note(n, self.ask(n, CREATE, self.random.randint(1, 4)))
+        answer = self.ask(n, CREATE, self.random.randint(1, 4))
+        self.note(n, answer)
+        # Nobody is turned away while there is room, but for what is still being ended or was lost on its way.
+        if self.log[-2:-1] not in (["lost_reply"], ["reopen"]) and any(name == "ERROR_BUSY" for name, _ in answer[1]):
+            assert len(self.alive) == PER_HOST * MAX_HOSTS, answer
 
     def create_together(self):
         answers = [None] * len(self.drivers)
