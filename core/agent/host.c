@@ -7,10 +7,7 @@
 #include "agent/tenant.h"
 
 const struct host host_mode = {
-    .tables = route_host_tables,
-    .is_scoped = route_host_is_scoped,
     .route = route_host_find,
-    .ends_itself = route_host_ends_itself,
     .count = tenants_count,
     .last_end = tenants_last_end,
     .begin = tenant_idle_start,

@@ -8,17 +8,14 @@
 #include <stdint.h>
 
 struct exchange;
-struct http_request;
 struct file_path;
 struct proxy;
 struct route;
 struct tenant;
 
 struct host {
-    const struct route *const *tables;                    /* of the host itself */
-    bool (*is_scoped)(const char *path, const char *end); /* these three: route_host.h */
+    /* See route_host.h. */
     const struct route *(*route)(struct exchange *x, const char *path, const char *end, bool *authenticated);
-    bool (*ends_itself)(const struct http_request *r, const char *path, const char *end);
     size_t (*count)(void);
     int64_t (*last_end)(void);
     void (*begin)(void);  /* the loop is there */

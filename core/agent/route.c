@@ -91,6 +91,15 @@ const struct route *route_refuse(struct exchange *x) {
     return NULL;
 }
 
+const struct route *route_below(struct exchange *x, const route_table *tables, const char *path,
+                                const char *end) {
+    const struct http_request *r = x->request;
+    bool ours = end - path > 3 && memcmp(path, "v1/", 3) == 0;
+    const struct route *found = ours ? route_search((struct turn *)x, tables, path + 3, end) : NULL;
+    if (found == NULL) exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", r->method, r->target);
+    return found;
+}
+
 const struct route *route_find(struct exchange *x, bool *authenticated) {
     const struct http_request *r = x->request;
     const char *path = r->target + strspn(r->target, "/"), *end = strchr(path, '\0');
@@ -99,14 +108,8 @@ const struct route *route_find(struct exchange *x, bool *authenticated) {
     size_t len = (size_t)(end - path);
     x->sandbox = &sandbox_machine;
     if (len == 6 && memcmp(path, "health", 6) == 0 && method_matches("GET", r->method)) return &health_route;
-    if (agent.host != NULL && agent.host->is_scoped(path, end))
-        return agent.host->route(x, path, end, authenticated);
-    bool own_end = agent.host != NULL && agent.host->ends_itself(r, path, end);
-    if (!own_end && !route_token_valid(r)) return route_refuse(x);
+    if (agent.host != NULL) return agent.host->route(x, path, end, authenticated);
+    if (!route_token_valid(r)) return route_refuse(x);
     *authenticated = true;
-    const route_table *tables = agent.host != NULL ? agent.host->tables : dedicated;
-    const struct route *found =
-        len > 3 && memcmp(path, "v1/", 3) == 0 ? route_search((struct turn *)x, tables, path + 3, end) : NULL;
-    if (found == NULL) exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", r->method, r->target);
-    return found;
+    return route_below(x, dedicated, path, end);
 }

@@ -37,6 +37,9 @@ struct turn;
    was shown, NULL when it is none, or two (whose are they?); a 403. */
 const struct route *route_search(struct turn *t, const route_table *tables, const char *path,
                                  const char *end);
+/* The same for a whole path, with its error. */
+const struct route *route_below(struct exchange *x, const route_table *tables, const char *path,
+                                const char *end);
 const char *route_token(const struct http_request *r);
 bool route_is_secret(const char *given, const char *wanted);
 const struct route *route_refuse(struct exchange *x);

@@ -1,4 +1,4 @@
-/* Below v1/sandboxes/<id>/ in host mode: one sandbox, for who knows its token. */
+/* Routes of a host, and below v1/sandboxes/<id>/ those of one sandbox, for who knows its token. */
 #include "agent/route_host.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@ static const route_table scoped[] = {handle_scoped_routes, handle_process_routes
                                      handle_proxy_routes, NULL};
 
 static const route_table absent[] = {handle_absent_routes, NULL};
-const route_table route_host_tables[] = {handle_machine_routes, handle_sandboxes_routes, NULL};
+static const route_table host[] = {handle_machine_routes, handle_sandboxes_routes, NULL};
 
 /* The host's token opens each sandbox too, unless that is switched off; one sandbox's token opens nothing
  * else. */
@@ -32,14 +32,14 @@ static const char *end_of_id(const char *path, const char *end) {
 }
 
 /* The token of a sandbox is the host's to tell. */
-bool route_host_is_scoped(const char *path, const char *end) {
+static bool is_scoped(const char *path, const char *end) {
     if ((size_t)(end - path) <= strlen(BELOW) || memcmp(path, BELOW, strlen(BELOW)) != 0) return false;
     const char *slash = end_of_id(path, end);
     return slash != NULL && !(end - slash == 6 && memcmp(slash, "/token", 6) == 0);
 }
 
 /* Newer clients of the Hub end a sandbox with its own token, by the route that is its host's. */
-bool route_host_ends_itself(const struct http_request *r, const char *path, const char *end) {
+static bool ends_itself(const struct http_request *r, const char *path, const char *end) {
     size_t below = strlen(BELOW);
     if (strcmp(r->method, "DELETE") != 0 || (size_t)(end - path) <= below || memcmp(path, BELOW, below) != 0)
         return false;
@@ -47,8 +47,8 @@ bool route_host_ends_itself(const struct http_request *r, const char *path, cons
     return t != NULL && route_is_secret(route_token(r), t->token);
 }
 
-const struct route *route_host_find(struct exchange *x, const char *path, const char *end,
-                                    bool *authenticated) {
+static const struct route *find_scoped(struct exchange *x, const char *path, const char *end,
+                                       bool *authenticated) {
     const char *id = path + strlen(BELOW), *slash = end_of_id(path, end);
     size_t len = (size_t)(slash - id);
     struct tenant *t = tenant_find(id, len);
@@ -61,4 +61,12 @@ const struct route *route_host_find(struct exchange *x, const char *path, const 
     else if (found == NULL)
         exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", x->request->method, x->request->target);
     return found;
+}
+
+const struct route *route_host_find(struct exchange *x, const char *path, const char *end,
+                                    bool *authenticated) {
+    if (is_scoped(path, end)) return find_scoped(x, path, end, authenticated);
+    if (!route_token_valid(x->request) && !ends_itself(x->request, path, end)) return route_refuse(x);
+    *authenticated = true;
+    return route_below(x, host, path, end);
 }

@@ -73,13 +73,14 @@ def test_tokens(host, pair):
     assert host.request("GET", a.prefix + "/processes", token=b.token).status == 403
     assert host.request("GET", "/v1/sandboxes", token=a.token).status == 403
     assert host.request("GET", a.prefix + "/token", token=a.token).status == 403
-    assert host.request("DELETE", a.prefix, token=a.token).status == 403
+    assert host.request("DELETE", a.prefix, token=b.token).status == 403
     assert host.request("POST", "/v1/shutdown", token=a.token, body=b"").status == 403
     assert host.get(a.prefix + "/token").json() == {"id": a.id, "token": a.token}
     assert host.request("GET", a.prefix + "/processes").status == 200  # the host's own
     assert a.get("/info").json()["id"] == a.id
     for target in ("/v1/exec", "/v1/processes", "/v1/files/read?path=/etc/passwd", "/v1/proxy/80/"):
         assert host.request("GET" if "read" in target else "POST", target, body=b"{}").status == 404
+    assert host.request("DELETE", b.prefix, token=b.token).json() == {"id": b.id, "deleted": True}
 
 
 def test_control_tokens():
