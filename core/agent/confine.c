@@ -120,8 +120,7 @@ bool confine_report(struct buf *out) {
     return buf_puts(out, "]}");
 }
 
-bool confine_report_limits(struct buf *out) {
-    const struct limits *l = limits_get();
+bool confine_report_limits(struct buf *out, const struct limits *l) {
     return buf_printf(out, "{\"processes\":%llu,\"memory\":%llu,\"disk\":%llu,\"open_files\":%llu}",
                       (unsigned long long)l->processes, (unsigned long long)l->memory,
                       (unsigned long long)l->disk, (unsigned long long)l->open_files);

@@ -100,7 +100,7 @@ void confine_dedicated(void);
 /* {"level","steps":[…]} and the limits, as JSON. In dedicated mode outside a local sandbox too: it then says
    what an image's commands could do, for example read the agent's memory. */
 bool confine_report(struct buf *out);
-bool confine_report_limits(struct buf *out);
+bool confine_report_limits(struct buf *out, const struct limits *l);
 bool confine_report_network(struct buf *out); /* "none" or "host" */
 
 #endif

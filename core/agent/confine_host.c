@@ -22,7 +22,6 @@
 #include "wire/limits.h"
 
 #define AT_HOST     (1U << CONFINE_HOST)
-#define OPEN_FILES  4096
 #define FILE_SIZE   ((uint64_t)8 << 30)
 #define CPU_SECONDS ((uint64_t)24 * 3600)
 #define NICENESS    5
@@ -113,7 +112,7 @@ RAWCALL_CHILD static long take_limits(const struct tenant *t) {
         uint64_t soft, hard;
     } table[] = {
         {RLIMIT_CORE, 0, 0},
-        {RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES},
+        {RLIMIT_NOFILE, CONFINE_HOST_FILES, CONFINE_HOST_FILES},
         {RLIMIT_FSIZE, FILE_SIZE, FILE_SIZE},
         {RLIMIT_CPU, CPU_SECONDS, CPU_SECONDS},
         {RLIMIT_MEMLOCK, MIB(8), MIB(8)},

@@ -5,6 +5,8 @@
 
 #include "agent/confine.h"
 
+#define CONFINE_HOST_FILES 4096 /* open at once, of each process */
+
 /* Run before any thread. weaker: without Landlock of the version that is asked for, go on with user ids
  * alone; and without what tells whose a connection to the agent is, serve everybody who shows a token. */
 bool confine_host(int least_abi, bool weaker, struct confine_error *e);

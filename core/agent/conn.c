@@ -349,9 +349,10 @@ size_t conn_count(void) {
     return count;
 }
 
-void conn_abort_all(const struct sandbox *sandbox) {
+void conn_abort_some(const struct sandbox *sandbox, bool (*which)(const struct route *r)) {
     for (struct conn *c = all; c != NULL; c = c->next)
-        if (c->turn != NULL && c->turn->authenticated && c->turn->x.sandbox == sandbox)
+        if (c->turn != NULL && c->turn->authenticated && c->turn->x.sandbox == sandbox &&
+            (which == NULL || (c->turn->route != NULL && which(c->turn->route))))
             exchange_abort(&c->turn->x);
 }
 

@@ -36,6 +36,7 @@
 #define EXCHANGE_HIGH (256 * 1024) /* above it a producer should wait for on_drain */
 
 struct conn;
+struct route;
 struct sandbox;
 
 struct exchange {
@@ -89,7 +90,8 @@ void exchange_tunnel(struct exchange *x);
 bool conn_open(int fd); /* serves a connected stream socket, which it takes over; false (fd closed): limit or
                            no memory */
 size_t conn_count(void);
-void conn_abort_all(const struct sandbox *sandbox); /* every exchange that concerns it is cut off */
+/* The exchanges that concern it are cut off: all with NULL, else those of some routes. */
+void conn_abort_some(const struct sandbox *sandbox, bool (*which)(const struct route *r));
 void conn_close_idle(void); /* at shutdown: closes those between requests, the others after their answer */
 int64_t conn_last_activity(void); /* loop_now() of the last authenticated request or byte of an open stream */
 size_t conn_open_streams(void);   /* exchanges under way that are authenticated: they count as activity */

@@ -15,6 +15,7 @@
 #define REMEMBERED        4096 /* creations with keys */
 #define DEFAULT_PROCESSES 256
 #define DEFAULT_MEMORY    ((uint64_t)2 << 30)
+#define DEFAULT_DISK      ((uint64_t)8 << 30)
 #define ENV_MOST          KIB(64)
 
 struct creation {
@@ -87,15 +88,17 @@ static bool take_env(const struct json_doc *d, struct creation_request *out, cha
 }
 
 static bool take_members(const struct json_doc *d, struct creation_request *out, char why[256]) {
-    uint64_t count = 1, memory = 0, idle = 0;
+    uint64_t count = 1, memory = 0, disk = 0, idle = 0;
     if (json_in_type(d, 0) != JSON_OBJECT) return refuse(why, "the body must be an object%s", "", 0, 0);
     if (number(d, "count", 0, UINT64_MAX, &count, why) < 0 ||
         number(d, "max_procs", 1, CREATION_PROCESSES, &out->limits.processes, why) < 0 ||
         number(d, "max_mem_mb", 1, CREATION_MEMORY_MB, &memory, why) < 0 ||
+        number(d, "max_disk_mb", 1, CREATION_DISK_MB, &disk, why) < 0 ||
         number(d, "idle_timeout_secs", 0, INT32_MAX, &idle, why) < 0)
         return false;
     out->count = count < 1 ? 1 : count > CREATION_MOST ? CREATION_MOST : (size_t)count;
     if (memory > 0) out->limits.memory = memory << 20;
+    if (disk > 0) out->limits.disk = disk << 20;
     if (idle > 0) out->idle_ms = (int64_t)idle * 1000;
     return take_env(d, out, why);
 }
@@ -103,7 +106,7 @@ static bool take_members(const struct json_doc *d, struct creation_request *out,
 bool creation_parse(const char *body, size_t len, struct creation_request *out, char why[256]) {
     const char *fault = NULL;
     *out = (struct creation_request){
-        .count = 1, .limits = {.processes = DEFAULT_PROCESSES, .memory = DEFAULT_MEMORY}, .idle_ms = -1};
+        .count = 1, .limits = {.processes = DEFAULT_PROCESSES, .memory = DEFAULT_MEMORY, .disk = DEFAULT_DISK, .open_files = CONFINE_HOST_FILES}, .idle_ms = -1};
     if (len == 0) body = "{}", len = 2;
     struct json_doc *d = json_in_parse(body, len, &fault);
     if (d == NULL) return refuse(why, "the body is not valid JSON: %s", fault, 0, 0);

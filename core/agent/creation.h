@@ -14,11 +14,12 @@
 #define CREATION_MOST      4096 /* sandboxes of one request */
 #define CREATION_PROCESSES 4096
 #define CREATION_MEMORY_MB 1048576
+#define CREATION_DISK_MB   1048576
 
 struct creation_request {
     size_t count;
     char **env; /* NULL-terminated */
-    struct tenant_limits limits;
+    struct limits limits;
     int64_t idle_ms; /* -1 = never */
 };
 

@@ -19,6 +19,19 @@ static struct file_op *op_of(struct job *j) {
     return (struct file_op *)((char *)j - offsetof(struct file_op, job));
 }
 
+static void submit(struct file_op *op) {
+    struct tenant *t = op->path.sandbox->tenant;
+    if (t != NULL)
+        agent.host->submit(t, &op->job);
+    else
+        workers_submit(&op->job);
+}
+
+static void completed(const struct file_op *op) {
+    struct tenant *t = op->path.sandbox->tenant;
+    if (t != NULL) agent.host->completed(t);
+}
+
 static void free_op(struct file_op *op) {
     if (op->forget != NULL) op->forget(op);
     if (op->path.sandbox->tenant != NULL) op->path.sandbox->tenant->held--;
@@ -45,6 +58,7 @@ static void release_work(struct job *j) {
 }
 
 static void release_done(struct job *j) {
+    completed(op_of(j));
     free_op(op_of(j));
 }
 
@@ -52,7 +66,7 @@ static void end(struct file_op *op) {
     if (op->release != NULL && op->held) {
         op->job.work = release_work;
         op->job.done = release_done;
-        workers_submit(&op->job);
+        submit(op);
         return;
     }
     if (op->release != NULL) op->release(op);
@@ -81,8 +95,9 @@ static void run_work(struct job *j) {
 
 static void run_done(struct job *j) {
     struct file_op *op = op_of(j);
+    completed(op);
     if (op->x != NULL && op->again) {
-        workers_submit(&op->job);
+        submit(op);
         return;
     }
     if (op->x != NULL) {
@@ -104,7 +119,7 @@ void file_op_run(struct file_op *op, void (*work)(struct file_op *), void (*done
     op->job.work = run_work;
     op->job.done = run_done;
     op->running = true;
-    workers_submit(&op->job);
+    submit(op);
 }
 
 bool file_op_path(struct exchange *x, const char *parameter, struct file_path *out) {

@@ -1,4 +1,5 @@
-/* What concerns the machine, or one of its sandboxes, as a whole: health, info, shutdown. */
+#include "agent/handle_info.h"
+
 #include <linux/landlock.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,10 @@
 #include "agent/confine.h"
 #include "agent/escape.h"
 #include "agent/host.h"
+#include "agent/limits.h"
 #include "agent/loop.h"
 #include "agent/route.h"
 #include "agent/sandbox.h"
-#include "agent/tenant.h"
 #include "agent/watch.h"
 #include "wire/limits.h"
 #include "wire/names.h"
@@ -54,6 +55,7 @@ void handle_health(struct exchange *x) {
 struct info {
     struct watch_waiter waiter; /* first, so that the one is the other */
     struct exchange *x;
+    void (*answer)(struct exchange *x, const struct watch_usage *u);
 };
 
 static void info_close(struct exchange *x) {
@@ -62,13 +64,31 @@ static void info_close(struct exchange *x) {
     free(i);
 }
 
-static void info_answer(struct watch_waiter *w, const struct watch_usage *u) {
-    struct exchange *x = ((struct info *)w)->x;
-    struct buf json = BUF_INIT(MIB(1));
-    if (!u->known) {
-        exchange_error(x, WIRE_INTERNAL, "/proc cannot be read");
-        return;
+static void info_counted(struct watch_waiter *w, const struct watch_usage *u) {
+    struct info *i = (struct info *)w;
+    if (u->known)
+        i->answer(i->x, u);
+    else
+        exchange_error(i->x, WIRE_INTERNAL, "/proc cannot be read");
+}
+
+struct watch_waiter *handle_info_begin(struct exchange *x, void (*answer)(struct exchange *x,
+                                                                          const struct watch_usage *u)) {
+    struct info *i = calloc(1, sizeof *i);
+    if (i == NULL) {
+        exchange_error(x, WIRE_INTERNAL, "out of memory");
+        return NULL;
     }
+    i->waiter.done = info_counted;
+    i->x = x;
+    i->answer = answer;
+    x->ctx = i;
+    x->on_close = info_close;
+    return &i->waiter;
+}
+
+void handle_info_answer(struct exchange *x, const struct info_facts *f) {
+    struct buf json = BUF_INIT(MIB(1));
     buf_printf(&json, "{\"version\":\"%s\"", agent.version);
     const char *id = x->sandbox->id;
     if (id[0] != '\0') { /* a job's agent does not know it */
@@ -80,34 +100,36 @@ static void info_answer(struct watch_waiter *w, const struct watch_usage *u) {
     buf_puts(&json, ",\"network\":");
     confine_report_network(&json);
     buf_puts(&json, ",\"limits\":");
-    confine_report_limits(&json);
+    confine_report_limits(&json, f->limits);
     buf_printf(&json, ",\"usage\":{\"memory\":%llu,\"processes\":%zu,\"disk\":%llu}",
-               (unsigned long long)u->memory, u->processes, (unsigned long long)u->disk);
-    int64_t idle_ms = x->sandbox->tenant != NULL ? x->sandbox->tenant->idle_ms : agent.idle_ms;
-    if (idle_ms >= 0)
-        buf_printf(&json, ",\"idle_ms\":%lld", (long long)idle_ms);
+               (unsigned long long)f->usage->memory, f->usage->processes, (unsigned long long)f->usage->disk);
+    if (f->idle_ms >= 0)
+        buf_printf(&json, ",\"idle_ms\":%lld", (long long)f->idle_ms);
     else
         buf_puts(&json, ",\"idle_ms\":null");
-    buf_printf(&json, ",\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}}",
-               (long long)(loop_now() - agent.started_ms), x->sandbox->processes.running,
-               x->sandbox->processes.finished);
+    buf_printf(&json, ",\"uptime_ms\":%lld,\"processes\":{\"running\":%zu,\"finished\":%zu}%s}",
+               (long long)(loop_now() - f->began_ms), f->running, f->finished, f->more);
     exchange_json(x, 200, &json);
 }
 
-static void info(struct exchange *x) {
-    struct info *i = calloc(1, sizeof *i);
-    if (i == NULL) {
-        exchange_error(x, WIRE_INTERNAL, "out of memory");
-        return;
-    }
-    i->waiter.done = info_answer;
-    i->x = x;
-    x->ctx = i;
-    x->on_close = info_close;
-    watch_ask(&i->waiter);
+static void machine_answer(struct exchange *x, const struct watch_usage *u) {
+    const struct process_set *set = &sandbox_machine.processes;
+    const struct info_facts f = {.limits = limits_get(),
+                                 .usage = u,
+                                 .idle_ms = agent.idle_ms,
+                                 .began_ms = agent.started_ms,
+                                 .running = set->running,
+                                 .finished = set->finished,
+                                 .more = ""};
+    handle_info_answer(x, &f);
 }
 
-static void shutdown_now(struct exchange *x) {
+static void info(struct exchange *x) {
+    struct watch_waiter *w = handle_info_begin(x, machine_answer);
+    if (w != NULL) watch_ask(w);
+}
+
+void handle_shutdown(struct exchange *x) {
     struct buf json = BUF_INIT(64);
     buf_puts(&json, "{\"ok\":true}");
     exchange_json(x, 200, &json);
@@ -116,10 +138,6 @@ static void shutdown_now(struct exchange *x) {
 
 const struct route handle_machine_routes[] = {
     {"GET", "info", BODY_NONE, 0, info},
-    {"POST", "shutdown", BODY_NONE, 0, shutdown_now},
-    {NULL, NULL, BODY_NONE, 0, NULL},
-};
-const struct route handle_scoped_routes[] = {
-    {"GET", "info", BODY_NONE, 0, info},
+    {"POST", "shutdown", BODY_NONE, 0, handle_shutdown},
     {NULL, NULL, BODY_NONE, 0, NULL},
 };

@@ -5,12 +5,20 @@
 #include "agent/proxy_host.h"
 #include "agent/route_host.h"
 #include "agent/tenant.h"
+#include "agent/tenant_disk.h"
+#include "agent/tenant_jobs.h"
+#include "agent/tenant_watch.h"
+
+static void begin(void) {
+    tenant_idle_start();
+    tenant_disk_start();
+}
 
 const struct host host_mode = {
     .route = route_host_find,
     .count = tenants_count,
     .last_end = tenants_last_end,
-    .begin = tenant_idle_start,
+    .begin = begin,
     .open = peer_open,
     .end_all = tenants_end_all,
     .path_init = file_beneath_init,
@@ -19,4 +27,7 @@ const struct host host_mode = {
     .connect = proxy_host_connect,
     .become = tenant_become,
     .come_back = tenant_come_back,
+    .running = tenant_watch_command,
+    .submit = tenant_jobs_submit,
+    .completed = tenant_jobs_completed,
 };

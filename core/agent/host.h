@@ -6,9 +6,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct exchange;
 struct file_path;
+struct job;
 struct proxy;
 struct route;
 struct tenant;
@@ -27,6 +29,9 @@ struct host {
     bool (*connect)(struct proxy *p); /* proxy_host.h */
     bool (*become)(const struct tenant *t);
     void (*come_back)(const struct tenant *t);
+    void (*running)(pid_t pid); /* a command runs its program now */
+    void (*submit)(struct tenant *t, struct job *j); /* these two: tenant_jobs.h */
+    void (*completed)(struct tenant *t);
 };
 
 extern const struct host host_mode;

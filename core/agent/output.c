@@ -92,10 +92,15 @@ static bool resize(struct output *o, size_t cap) {
     return true;
 }
 
-static bool fits(const struct output_pool *pool, size_t more) {
-    for (; pool != NULL; pool = pool->parent)
-        if (pool->used + more > pool->max) return false;
-    return true;
+/* The pool that is too full for so much more, or NULL. */
+static struct output_pool *full(struct output_pool *pool, size_t more) {
+    while (pool != NULL && pool->used + more <= pool->max)
+        pool = pool->parent;
+    return pool;
+}
+
+static bool reclaim(struct output_pool *pool, const struct output_pool *asking) {
+    return pool->reclaim != NULL && pool->reclaim(pool, asking);
 }
 
 /* Over a ceiling the largest ring of the pool gives up its oldest bytes, unless it is smaller than what is
@@ -110,12 +115,16 @@ static bool shrink_largest(struct output_pool *pool, const struct output *but, s
     return largest != NULL && resize(largest, largest->cap / GROWTH);
 }
 
+bool output_shrink(struct output_pool *pool) {
+    return shrink_largest(pool, NULL, 0);
+}
+
 static bool grow(struct output *o) {
     size_t cap = o->cap == 0 ? OUTPUT_MIN : o->cap > o->max / GROWTH ? o->max : o->cap * GROWTH;
     if (cap > o->max) cap = o->max;
     if (cap <= o->cap) return false;
-    while (cap > OUTPUT_MIN && !fits(o->pool, cap - o->cap))
-        if (!(o->pool->reclaim != NULL && o->pool->reclaim(o->pool)) && !shrink_largest(o->pool, o, cap))
+    for (struct output_pool *p; cap > OUTPUT_MIN && (p = full(o->pool, cap - o->cap)) != NULL;)
+        if (!reclaim(p, o->pool) && !reclaim(o->pool, o->pool) && !shrink_largest(o->pool, o, cap))
             return false;
     return resize(o, cap);
 }

@@ -17,12 +17,12 @@
 struct output;
 
 /* What a set of rings may hold together. `reclaim` frees memory that matters least (output of ended
- * processes): true when it freed any. */
+ * processes) for a ring of `asking`, a pool in it or itself: true when it freed any. */
 struct output_pool {
     struct output_pool *parent;
     size_t max;
     size_t used;
-    bool (*reclaim)(struct output_pool *pool);
+    bool (*reclaim)(struct output_pool *pool, const struct output_pool *asking);
     struct output *first;
 };
 
@@ -45,6 +45,8 @@ struct output {
 };
 
 void output_init(struct output *o, struct output_pool *pool, size_t max);
+bool output_shrink(struct output_pool *pool); /* the largest ring gives up what no reader needs of it; false:
+                                                 none can */
 void output_discard(struct output *o); /* gives the memory back; what was held counts as thrown away */
 
 /* Where to read the next bytes into: one or two pieces, at most `most` bytes together. 0 = full of bytes that

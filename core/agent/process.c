@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/host.h"
 #include "agent/process_table.h"
 #include "agent/sandbox.h"
 #include "agent/spawn.h"
@@ -186,6 +187,7 @@ static void tick(struct timer *t) {
         loop_timer(&p->tick, loop_now() + p->tick_ms, tick);
         return;
     }
+    if (agent.host != NULL && p->state == PROCESS_RUNNING) agent.host->running(p->pid);
     process_changed(p);
 }
 
@@ -257,7 +259,7 @@ static void abandon(struct process *p) {
 struct process *process_start(struct sandbox *sandbox, struct command *c, bool foreground, const char *key,
                               int *error) {
     struct process_set *set = &sandbox->processes;
-    *error = ending || set->closed || running_count >= LIMIT_PROCESSES ? EBUSY : ENOMEM;
+    *error = ending || set->closed || set->running >= LIMIT_PROCESSES ? EBUSY : ENOMEM;
     struct process *p = *error == EBUSY ? NULL : new_process(sandbox, c, foreground);
     if (p == NULL) {
         command_free(c);

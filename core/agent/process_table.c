@@ -124,7 +124,8 @@ void process_table_finish(struct process *p) {
 }
 
 /* Memory is short: the output of the process that ended first goes, if nobody is reading it. */
-bool process_table_reclaim(struct output_pool *pool) {
+bool process_table_reclaim(struct output_pool *pool, const struct output_pool *asking) {
+    (void)asking;
     const struct process_set *set = (struct process_set *)((char *)pool - offsetof(struct process_set, pool));
     for (struct process *p = set->first_finished; p != NULL; p = p->finished_after) {
         if (p->streams != NULL || p->channels[0].out.cap + p->channels[1].out.cap == 0) continue;

@@ -13,6 +13,6 @@ struct process *process_table_running(pid_t pid); /* a command that runs, of wha
 void process_table_each(void (*fn)(struct process *p));
 
 /* The output_pool.reclaim of a set. */
-bool process_table_reclaim(struct output_pool *pool);
+bool process_table_reclaim(struct output_pool *pool, const struct output_pool *asking);
 
 #endif

@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 #include "agent/sandbox.h"
 #include "agent/tenant.h"
+#include "agent/tenant_disk.h"
 #include "agent/turn.h"
 #include "util/testing.h"
 #include "wire/names.h"
@@ -16,7 +17,7 @@ static const route_table scoped[] = {handle_scoped_routes, handle_process_routes
                                      handle_proxy_routes, NULL};
 
 static const route_table absent[] = {handle_absent_routes, NULL};
-static const route_table host[] = {handle_machine_routes, handle_sandboxes_routes, NULL};
+static const route_table host[] = {handle_host_routes, handle_sandboxes_routes, NULL};
 
 /* The host's token opens each sandbox too, unless that is switched off; one sandbox's token opens nothing
  * else. */
@@ -60,6 +61,7 @@ static const struct route *find_scoped(struct exchange *x, const char *path, con
         exchange_error(x, WIRE_NO_SANDBOX, "no such sandbox: %.*s", (int)(len < 64 ? len : 64), id);
     else if (found == NULL)
         exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", x->request->method, x->request->target);
+    if (found != NULL && t != NULL && !tenant_disk_admits(x, found)) return NULL;
     return found;
 }
 

@@ -13,6 +13,7 @@
 #include "agent/agent.h"
 #include "agent/confine_host.h"
 #include "agent/tenant_home.h"
+#include "agent/tenant_output.h"
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/testing.h"
@@ -163,10 +164,11 @@ static bool fill(struct tenant *t, char *const *env) {
     t->sandbox.cwd = t->home;
     t->sandbox.tenant = t;
     process_set_init(&t->sandbox.processes);
+    t->sandbox.processes.pool.parent->reclaim = testing_off("host-output") ? NULL : tenant_output_reclaim;
     return t->home != NULL && make_env(t, env);
 }
 
-struct tenant *tenant_new(char *const *env, const struct tenant_limits *limits, int64_t idle_ms, bool *full) {
+struct tenant *tenant_new(char *const *env, const struct limits *limits, int64_t idle_ms, bool *full) {
     *full = host.count >= host.capacity;
     struct tenant *t = *full ? NULL : calloc(1, sizeof *t);
     if (t == NULL) return NULL;

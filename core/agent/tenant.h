@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/confine.h"
 #include "agent/loop.h"
 #include "agent/sandbox.h"
 
@@ -21,8 +22,24 @@ enum tenant_state {
     TENANT_GONE    /* released when nobody holds it any more */
 };
 
-struct tenant_limits {
-    uint64_t processes, memory; /* 0 = none; memory in bytes, of all its processes together */
+/* What tenant_watch.c has found, and knows from one look to the next. */
+struct tenant_watched {
+    uint64_t memory; /* as counted last: exactly, or at most that */
+    size_t processes;
+    uint64_t fine_below; /* an upper bound below this cannot be over the limit, as last_exact found */
+    int64_t last_exact;
+    pid_t killed;
+    int64_t killed_at, first_kill; /* the latest of a row of kills, and the first */
+};
+
+struct job;
+
+/* Likewise tenant_disk.c. */
+struct tenant_walked {
+    uint64_t used;
+    bool over; /* the limit */
+    bool under_way;
+    int64_t begun, next; /* loop_now() of the last walk's begin, and when the next may begin */
 };
 
 /* Somebody who waits for the end. */
@@ -42,9 +59,14 @@ struct tenant {
     char *home;
     int home_fd; /* O_PATH */
     int ruleset; /* Landlock, entered by each command; -1 without */
-    struct tenant_limits limits;
+    struct limits limits; /* of all its processes together */
     int64_t idle_ms; /* -1 = never */
     int64_t created_ms, created_wall_ms;
+    struct tenant_watched watched;
+    struct tenant_walked walked;
+    size_t jobs; /* of file operations, with the workers */
+    struct job *first_job, *last_job; /* and those that wait for them */
+    bool stopping; /* tenant_kill_commands is at it */
     size_t held; /* by file operations and others that outlive their request */
     struct tenant_end *end;
     struct tenant_waiter *waiters;
@@ -62,7 +84,7 @@ struct tenant *tenant_find(const char *id, size_t len); /* a live one */
 
 /* A new one in state making, which has its id, token, user and environment, and takes a place. NULL: no
    place, no user id, no memory or no random bytes; then *full says whether it is for want of a place. */
-struct tenant *tenant_new(char *const *env, const struct tenant_limits *limits, int64_t idle_ms, bool *full);
+struct tenant *tenant_new(char *const *env, const struct limits *limits, int64_t idle_ms, bool *full);
 
 /* On a worker: its home and its domain. 0 or an errno. */
 int tenant_make_home(struct tenant *t);

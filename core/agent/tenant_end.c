@@ -1,19 +1,13 @@
-/* The end of a sandbox of host mode: its processes, then its files, then its place. A user id bounds its
-   processes exactly: one who has become that user, and signals everybody, reaches them all and nobody else.
- */
-#include <errno.h>
-#include <sched.h>
+/* The end of a sandbox of host mode: its processes, then its files, then its place. */
 #include <signal.h>
 #include <stddef.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "agent/conn.h"
-#include "agent/rawcall.h"
 #include "agent/reap.h"
 #include "agent/tenant.h"
 #include "agent/tenant_home.h"
+#include "agent/tenant_kill.h"
 #include "agent/workers.h"
 #include "util/testing.h"
 #include "wire/limits.h"
@@ -23,22 +17,17 @@
 #define DEADLINE     10000 /* for its processes; then they are named as what is left */
 #define READERS      1000  /* for those who still read its last output */
 #define ALL_DEADLINE 15000 /* for all sandboxes, at shutdown */
-#define STACK_WORDS  512
-
-enum { KILLED_SOME = 0, KILLED_NONE = 1, KILLED_NOT = 2 };
 
 struct tenant_end {
     struct tenant *tenant;
     struct job job;
     struct timer timer;
-    struct reap killer;
     int64_t deadline, cut_at; /* for its processes; for its readers, once they have gone */
     int pause;
     int error; /* of the removal */
     bool survivors;
     bool told; /* who waits has been told */
-    _Atomic int tid;
-    void *stack[STACK_WORDS] __attribute__((aligned(16)));
+    struct tenant_kill killer;
 };
 
 static void next_round(struct timer *t);
@@ -54,23 +43,6 @@ static void again(struct tenant_end *e, void (*what)(struct timer *)) {
 }
 
 /* ---- Processes */
-
-RAWCALL_CHILD static void kill_all(void *arg) {
-    struct tenant_end *e = arg;
-    const uint64_t pair[2] = {2, 2};
-    long uid = e->tenant->uid, code = KILLED_NOT;
-    /* ESRCH: but for this one and an agent that is the machine's first process there is none. */
-    long killed = raw3(SYS_setresuid, uid, uid, uid) == 0 ? raw3(SYS_kill, -1, SIGKILL, 0) : -EPERM;
-    if (killed == 0 || killed == -ESRCH) {
-        /* That says nothing about how many there were. But who may be two, and can be two, was alone: what
-         * has ended counts until it has been collected. */
-        raw4(SYS_prlimit64, 0, RLIMIT_NPROC, (long)pair, 0);
-        long second = raw_clone_probe(CLONE_VM | SIGCHLD);
-        code = second > 0 && raw4(SYS_wait4, second, 0, 0, 0) == second ? KILLED_NONE : KILLED_SOME;
-    }
-    for (;;)
-        raw1(SYS_exit, code);
-}
 
 static void removed(struct job *j) {
     struct tenant_end *e = (struct tenant_end *)((char *)j - offsetof(struct tenant_end, job));
@@ -91,10 +63,9 @@ static void clear_up(struct tenant_end *e) {
     workers_submit(&e->job);
 }
 
-static void killer_ended(struct reap *r, int code, int signal) {
-    struct tenant_end *e = (struct tenant_end *)((char *)r - offsetof(struct tenant_end, killer));
-    bool none = signal == 0 && code == KILLED_NONE && e->tenant->sandbox.processes.running == 0;
-    if (none) {
+static void killer_ended(struct tenant_kill *k, bool none) {
+    struct tenant_end *e = (struct tenant_end *)((char *)k - offsetof(struct tenant_end, killer));
+    if (none && e->tenant->sandbox.processes.running == 0) {
         clear_up(e);
     } else if (loop_now() >= e->deadline) {
         e->survivors = true;
@@ -111,14 +82,10 @@ static void next_round(struct timer *t) {
         if (p->state == PROCESS_RUNNING && p->limit == NULL) p->limit = "sandbox";
         if (reap_expects(p->pid)) kill(p->pid, SIGKILL);
     }
-    void **top = &e->stack[STACK_WORDS - 2];
-    top[0] = (void *)(uintptr_t)kill_all;
-    top[1] = e;
-    atomic_store(&e->tid, 1);
-    long pid = raw_clone(CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, top, (int *)&e->tid);
-    if (pid > 0) {
-        reap_expect(&e->killer, (pid_t)pid, killer_ended);
-    } else if (loop_now() >= e->deadline) {
+    e->killer.uid = e->tenant->uid;
+    e->killer.ended = killer_ended;
+    if (tenant_kill_start(&e->killer)) return;
+    if (loop_now() >= e->deadline) {
         e->survivors = true;
         clear_up(e);
     } else {
@@ -155,7 +122,7 @@ static void settle(struct timer *timer) {
         t->state = TENANT_GONE;
         return;
     }
-    if (loop_now() >= e->cut_at) conn_abort_all(&t->sandbox);
+    if (loop_now() >= e->cut_at) conn_abort_some(&t->sandbox, NULL);
     if (t->held > 0 || t->sandbox.under_way > 0 || t->sandbox.processes.oldest != NULL) {
         again(e, settle);
         return;

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -18,13 +17,12 @@
 #include "agent/descend.h"
 #include "agent/limits.h"
 #include "agent/loop.h"
+#include "agent/memory.h"
 #include "agent/process.h"
 #include "agent/workers.h"
 #include "util/clock.h"
 #include "util/scope.h"
 #include "util/testing.h"
-#include "util/text.h"
-#include "util/whole.h"
 #include "wire/limits.h"
 
 /* Milliseconds */
@@ -68,47 +66,14 @@ static struct timer timer;
 static int64_t last_seen; /* when a look last succeeded */
 static struct watch_waiter *waiting, *served;
 
-static bool read_proc(pid_t pid, const char *file, char *text, size_t room) {
-    char path[48];
-    text_format(path, sizeof path, "/proc/%d/%s", (int)pid, file);
-    return whole_read(AT_FDCWD, path, text, room);
-}
-
-/* The number in column `index` of a line of columns; 0 when there is none. */
-static uint64_t number_at(const char *line, int index) {
-    for (line += strspn(line, " "); index > 0; index--) {
-        line += strcspn(line, " ");
-        line += strspn(line, " ");
-    }
-    return text_number(line);
-}
-
-static uint64_t resident(pid_t pid) {
-    char text[128];
-    return read_proc(pid, "statm", text, sizeof text) ? number_at(text, 1) * getauxval(AT_PAGESZ) : 0;
-}
-
-static uint64_t field(const char *text, const char *name) {
-    const char *at = text_after(text, name);
-    return at != NULL ? text_number(at) * 1024 : 0;
-}
-
-/* A process that made itself unreadable counts with everything it maps. */
 static void add_exact(struct usage *u, const struct descend_entry *entry) {
-    pid_t pid = entry->pid;
-    char text[2048];
-    uint64_t own, shared = 0;
-    if (read_proc(pid, "smaps_rollup", text, sizeof text)) {
-        own = field(text, "\nPss_Anon:") + field(text, "\nSwapPss:");
-        shared = field(text, "\nPss_Shmem:");
-    } else {
-        own = resident(pid);
-    }
-    u->private += own;
-    u->shared += shared;
-    if (own + shared < u->biggest_size) return;
+    struct memory m;
+    memory_exact(entry->pid, &m);
+    u->private += m.own;
+    u->shared += m.shared;
+    if (m.own + m.shared < u->biggest_size) return;
     u->biggest = entry;
-    u->biggest_size = own + shared;
+    u->biggest_size = m.own + m.shared;
 }
 
 /* key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap
@@ -122,14 +87,14 @@ enum ipc { SEGMENTS, SEMAPHORES, MESSAGES };
         */
 
 static uint64_t size_of(enum ipc kind, const char *line) {
-    if (kind == SEGMENTS) return number_at(line, SHM_RSS);
-    if (kind == SEMAPHORES) return number_at(line, SEM_COUNT) * EACH;
-    return number_at(line, MSG_BYTES) + number_at(line, MSG_COUNT) * EACH;
+    if (kind == SEGMENTS) return memory_column(line, SHM_RSS);
+    if (kind == SEMAPHORES) return memory_column(line, SEM_COUNT) * EACH;
+    return memory_column(line, MSG_BYTES) + memory_column(line, MSG_COUNT) * EACH;
 }
 
 static bool drop(enum ipc kind, const char *line) {
-    int id = (int)number_at(line, IPC_ID);
-    if (kind == SEGMENTS) return number_at(line, SHM_ATTACHED) == 0 && shmctl(id, IPC_RMID, NULL) == 0;
+    int id = (int)memory_column(line, IPC_ID);
+    if (kind == SEGMENTS) return memory_column(line, SHM_ATTACHED) == 0 && shmctl(id, IPC_RMID, NULL) == 0;
     return (kind == SEMAPHORES ? semctl(id, 0, IPC_RMID) : msgctl(id, IPC_RMID, NULL)) == 0;
 }
 
@@ -166,7 +131,7 @@ static uint64_t total(const struct usage *u) {
 }
 
 static bool victim_lingers(int64_t now) {
-    return look.killed != 0 && now - look.killed_at <= KILL_GRACE && resident(look.killed) > 0;
+    return look.killed != 0 && now - look.killed_at <= KILL_GRACE && memory_resident(look.killed) > 0;
 }
 
 /* Counts exactly and, over the limit, chooses the biggest process. */
@@ -201,7 +166,7 @@ static void count(struct job *j) {
         return;
     }
     for (size_t i = 0; i < look.count; i++)
-        most += resident(list[i].pid);
+        most += memory_resident(list[i].pid);
     if (look.begun - look.last_held >= SLOW_LOOK) {
         struct usage u;
         add_ipc(&u);

@@ -22,6 +22,7 @@ struct watch_usage {
 struct watch_waiter {
     void (*done)(struct watch_waiter *w, const struct watch_usage *u); /* once; may free w */
     struct watch_waiter *next, **link;                                 /* link NULL: not waiting */
+    const struct tenant *about;                                        /* for tenant_watch.c */
 };
 
 void watch_start(uint64_t limit); /* once, on the loop; 0 = no limit */

@@ -52,6 +52,7 @@
 
 /* The host side of local sandboxes */
 #define INTERVAL_WATCH      100      /* between two looks at a sandbox's total memory */
+#define INTERVAL_DISK       500      /* between two looks at what the files of a sandbox of host mode take */
 #define LIMIT_BINDS         64
 
 #endif
