@@ -76,6 +76,12 @@ struct process *process_table_running(pid_t pid) {
     return NULL;
 }
 
+bool process_table_starting(pid_t pid) {
+    for (struct process *p = by_pid[(unsigned)pid % BUCKETS]; p != NULL; p = p->next_pid)
+        if (p->pid == pid && p->state == PROCESS_STARTING) return true;
+    return false;
+}
+
 void process_table_each(void (*fn)(struct process *p)) {
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct process *p = by_number[i]; p != NULL; p = p->next_number)

@@ -10,6 +10,7 @@ void process_table_leave(struct process *p);
 void process_table_finish(struct process *p); /* ended, and nothing more to be said about it */
 
 struct process *process_table_running(pid_t pid); /* a command that runs, of whatever sandbox; NULL: none */
+bool process_table_starting(pid_t pid);           /* it may still share the agent's memory */
 void process_table_each(void (*fn)(struct process *p));
 
 /* The output_pool.reclaim of a set. */

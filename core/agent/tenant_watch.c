@@ -11,6 +11,7 @@
 #include "agent/agent.h"
 #include "agent/memory.h"
 #include "agent/process.h"
+#include "agent/process_table.h"
 #include "agent/tenant_home.h"
 #include "agent/tenant_kill.h"
 #include "agent/workers.h"
@@ -25,7 +26,13 @@
 /* Milliseconds */
 #define SLOW_LOOK  1000 /* between two exact looks that found nothing wrong */
 #define KILL_GRACE 2000 /* a killed process may take this to give its memory back */
-#define KILL_ROW   1000 /* over the limit after this long of killing one by one, the sandbox loses them all */
+#define KILL_ROW   1000 /* over the limit after this long of killing one by one, the sandbox loses them all; */
+#define KILL_SOON  200  /* over it by a quarter: after this long */
+#define STARTED    1000 /* a command may take this long to leave the agent's memory */
+
+#define ORDER_FROM MIB(4) /* of a process; what is smaller decides nothing when the machine has no memory left */
+
+#define FIRST_IN_LINE "1000"
 
 #define NOBODY ((size_t)-1)
 
@@ -45,6 +52,7 @@ struct one {
 
 struct found {
     pid_t pid;
+    bool raise; /* it left its command before that was put first in line */
     size_t next; /* of the same sandbox */
 };
 
@@ -75,6 +83,12 @@ static struct one *one_of(uid_t uid) {
     return i == NOBODY ? NULL : &look.ones[i];
 }
 
+static bool is_first_in_line(pid_t pid) {
+    char path[40], text[16];
+    text_format(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+    return !whole_read(AT_FDCWD, path, text, sizeof text) || strncmp(text, FIRST_IN_LINE, strlen(FIRST_IN_LINE)) == 0;
+}
+
 static bool add_process(struct one *o, pid_t pid) {
     if (look.found_count == look.found_room) {
         size_t room = look.found_room == 0 ? 256 : look.found_room * 2;
@@ -83,10 +97,12 @@ static bool add_process(struct one *o, pid_t pid) {
         look.found = more;
         look.found_room = room;
     }
-    look.found[look.found_count] = (struct found){.pid = pid, .next = o->first};
+    uint64_t size = memory_resident(pid);
+    look.found[look.found_count] = (struct found){
+        .pid = pid, .next = o->first, .raise = size >= ORDER_FROM && !is_first_in_line(pid)};
     o->first = look.found_count++;
     o->watched.processes++;
-    o->most += memory_resident(pid);
+    o->most += size;
     return true;
 }
 
@@ -224,13 +240,39 @@ static void let_go(void) {
     look.count = 0;
 }
 
+/* Between clone and exec a command shares the agent's memory, and seems to have it too. */
+static bool may_be_the_agents(const struct one *o) {
+    uint64_t count = 0;
+    for (const struct process *p = o->tenant->sandbox.processes.newest; p != NULL; p = p->older) {
+        if (p->started_ms < look.begun - STARTED) break;
+        count++;
+    }
+    return o->watched.memory <= o->limit + count * memory_resident(getpid());
+}
+
+static void put_first_in_line(pid_t pid) {
+    char path[40];
+    text_format(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+    if (!testing_off("oom-order")) whole_put(path, FIRST_IN_LINE);
+}
+
+/* Not one that shares the agent's memory: the kernel would set the agent's too. */
+static void raise_order(const struct one *o) {
+    if (o->tenant->state != TENANT_LIVE || o->tenant->stopping) return;
+    for (size_t i = o->first; i != NOBODY; i = look.found[i].next)
+        if (look.found[i].raise && !process_table_starting(look.found[i].pid))
+            put_first_in_line(look.found[i].pid);
+}
+
 static void end_victim(struct one *o) {
     struct tenant_watched *w = &o->watched;
     int64_t now = loop_now();
+    if (may_be_the_agents(o)) return;
     if (now - w->killed_at > 2 * KILL_GRACE || w->killed == 0) w->first_kill = now;
     w->killed = o->victim_pid;
     w->killed_at = now;
-    if (now - w->first_kill > KILL_ROW && !testing_off("host-memory-row")) {
+    int64_t row = w->memory > o->limit + o->limit / 4 ? KILL_SOON : KILL_ROW;
+    if (now - w->first_kill >= row && !testing_off("host-memory-row")) {
         tenant_kill_commands(o->tenant, "memory");
     } else {
         process_limit_hit(o->victim_pid, "memory");
@@ -270,6 +312,7 @@ static void judge(struct job *j) {
             end_victim(o);
             close(o->victim);
         }
+        raise_order(o);
         o->tenant->watched = o->watched;
     }
     answer();
@@ -302,9 +345,7 @@ static void begin(void) {
 }
 
 void tenant_watch_command(pid_t pid) {
-    char path[40];
-    text_format(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
-    if (!testing_off("oom-order")) whole_put(path, "1000");
+    put_first_in_line(pid);
     if (under_way || timer.slot != 0) return;
     if (!loop_timer(&timer, loop_now() + INTERVAL_WATCH, on_timer)) begin();
 }
