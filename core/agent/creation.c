@@ -105,8 +105,12 @@ static bool take_members(const struct json_doc *d, struct creation_request *out,
 
 bool creation_parse(const char *body, size_t len, struct creation_request *out, char why[256]) {
     const char *fault = NULL;
-    *out = (struct creation_request){
-        .count = 1, .limits = {.processes = DEFAULT_PROCESSES, .memory = DEFAULT_MEMORY, .disk = DEFAULT_DISK, .open_files = CONFINE_HOST_FILES}, .idle_ms = -1};
+    *out = (struct creation_request){.count = 1,
+                                     .limits = {.processes = DEFAULT_PROCESSES,
+                                                .memory = DEFAULT_MEMORY,
+                                                .disk = DEFAULT_DISK,
+                                                .open_files = CONFINE_HOST_FILES},
+                                     .idle_ms = -1};
     if (len == 0) body = "{}", len = 2;
     struct json_doc *d = json_in_parse(body, len, &fault);
     if (d == NULL) return refuse(why, "the body is not valid JSON: %s", fault, 0, 0);

@@ -18,8 +18,8 @@ struct info_facts {
 };
 
 /* What waits for the usage; then `answer` is called. NULL: an error was answered. */
-struct watch_waiter *handle_info_begin(struct exchange *x, void (*answer)(struct exchange *x,
-                                                                          const struct watch_usage *u));
+struct watch_waiter *handle_info_begin(struct exchange *x,
+                                       void (*answer)(struct exchange *x, const struct watch_usage *u));
 void handle_info_answer(struct exchange *x, const struct info_facts *f);
 
 void handle_shutdown(struct exchange *x);

@@ -72,8 +72,8 @@ static void info_counted(struct watch_waiter *w, const struct watch_usage *u) {
         exchange_error(i->x, WIRE_INTERNAL, "/proc cannot be read");
 }
 
-struct watch_waiter *handle_info_begin(struct exchange *x, void (*answer)(struct exchange *x,
-                                                                          const struct watch_usage *u)) {
+struct watch_waiter *handle_info_begin(struct exchange *x,
+                                       void (*answer)(struct exchange *x, const struct watch_usage *u)) {
     struct info *i = calloc(1, sizeof *i);
     if (i == NULL) {
         exchange_error(x, WIRE_INTERNAL, "out of memory");

@@ -29,7 +29,7 @@ struct host {
     bool (*connect)(struct proxy *p); /* proxy_host.h */
     bool (*become)(const struct tenant *t);
     void (*come_back)(const struct tenant *t);
-    void (*running)(pid_t pid); /* a command runs its program now */
+    void (*running)(pid_t pid);                      /* a command runs its program now */
     void (*submit)(struct tenant *t, struct job *j); /* these two: tenant_jobs.h */
     void (*completed)(struct tenant *t);
 };

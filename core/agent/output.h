@@ -47,7 +47,7 @@ struct output {
 void output_init(struct output *o, struct output_pool *pool, size_t max);
 bool output_shrink(struct output_pool *pool); /* the largest ring gives up what no reader needs of it; false:
                                                  none can */
-void output_discard(struct output *o); /* gives the memory back; what was held counts as thrown away */
+void output_discard(struct output *o);        /* gives the memory back; what was held counts as thrown away */
 
 /* Where to read the next bytes into: one or two pieces, at most `most` bytes together. 0 = full of bytes that
    a reader still needs. Only the bytes then reported by output_added replace older ones. */

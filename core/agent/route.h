@@ -18,8 +18,8 @@ struct route {
     void (*start)(struct exchange *x);
 };
 
-/* Each route family offers its table, ended by a route without method. Those of the machine, of a host and its
-   sandboxes, of a sandbox and of one that is not there: */
+/* Each route family offers its table, ended by a route without method. Those of the machine, of a host and
+   its sandboxes, of a sandbox and of one that is not there: */
 extern const struct route handle_machine_routes[];
 extern const struct route handle_host_routes[];
 extern const struct route handle_sandboxes_routes[];

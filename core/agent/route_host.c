@@ -7,6 +7,7 @@
 #include "agent/sandbox.h"
 #include "agent/tenant.h"
 #include "agent/tenant_disk.h"
+#include "agent/tenant_starts.h"
 #include "agent/turn.h"
 #include "util/testing.h"
 #include "wire/names.h"
@@ -61,8 +62,8 @@ static const struct route *find_scoped(struct exchange *x, const char *path, con
         exchange_error(x, WIRE_NO_SANDBOX, "no such sandbox: %.*s", (int)(len < 64 ? len : 64), id);
     else if (found == NULL)
         exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", x->request->method, x->request->target);
-    if (found != NULL && t != NULL && !tenant_disk_admits(x, found)) return NULL;
-    return found;
+    if (found == NULL || t == NULL) return found;
+    return tenant_disk_admits(x, found) ? tenant_starts_route(found) : NULL;
 }
 
 const struct route *route_host_find(struct exchange *x, const char *path, const char *end,

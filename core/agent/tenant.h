@@ -33,6 +33,7 @@ struct tenant_watched {
 };
 
 struct job;
+struct tenant_start;
 
 /* Likewise tenant_disk.c. */
 struct tenant_walked {
@@ -57,17 +58,20 @@ struct tenant {
     enum tenant_state state;
     uid_t uid; /* and gid */
     char *home;
-    int home_fd; /* O_PATH */
-    int ruleset; /* Landlock, entered by each command; -1 without */
+    int home_fd;          /* O_PATH */
+    int ruleset;          /* Landlock, entered by each command; -1 without */
     struct limits limits; /* of all its processes together */
-    int64_t idle_ms; /* -1 = never */
+    int64_t idle_ms;      /* -1 = never */
     int64_t created_ms, created_wall_ms;
     struct tenant_watched watched;
     struct tenant_walked walked;
-    size_t jobs; /* of file operations, with the workers */
+    size_t jobs;                      /* of file operations, with the workers */
     struct job *first_job, *last_job; /* and those that wait for them */
+    struct tenant_start *starts;      /* of commands, that wait; tenant_starts.c */
+    struct tenant *next_start;        /* in the row of sandboxes with such */
+    bool starts_wait;
     bool stopping; /* tenant_kill_commands is at it */
-    size_t held; /* by file operations and others that outlive their request */
+    size_t held;   /* by file operations and others that outlive their request */
     struct tenant_end *end;
     struct tenant_waiter *waiters;
 };

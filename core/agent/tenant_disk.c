@@ -99,7 +99,8 @@ static void begin(struct tenant *t) {
 static bool is_used(const struct tenant *t) {
     const struct sandbox *s = &t->sandbox;
     int64_t last = s->last_activity > s->processes.last_end ? s->last_activity : s->processes.last_end;
-    return s->under_way > 0 || s->processes.running > 0 || t->watched.processes > 0 || last >= t->walked.begun;
+    return s->under_way > 0 || s->processes.running > 0 || t->watched.processes > 0 ||
+           last >= t->walked.begun;
 }
 
 /* From where the last look ended, so that each has its turn. */
@@ -111,7 +112,8 @@ static void look(struct timer *timer_) {
         if (strcmp(t->id, last) == 0) from = t->next;
     for (size_t n = tenants_count(); n > 0 && walks < WALKS_MOST && first != NULL; n--) {
         if (from == NULL) from = first;
-        if (from->state == TENANT_LIVE && !from->walked.under_way && now >= from->walked.next && is_used(from)) {
+        if (from->state == TENANT_LIVE && !from->walked.under_way && now >= from->walked.next &&
+            is_used(from)) {
             memcpy(last, from->id, sizeof last);
             begin(from);
         }

@@ -88,7 +88,8 @@ static void add_entry(struct tenant_walk *w, int at, const struct dir_entry *e) 
     if (S_ISDIR(st.st_mode) && e->type != DT_DIR)
         push(w, at, e->name);
     else
-        w->sum += (uint64_t)st.st_blocks * 512 / (st.st_nlink > 0 && !S_ISDIR(st.st_mode) ? st.st_nlink : 1) + ENTRY;
+        w->sum += (uint64_t)st.st_blocks * 512 / (st.st_nlink > 0 && !S_ISDIR(st.st_mode) ? st.st_nlink : 1) +
+                  ENTRY;
 }
 
 struct tenant_walk *tenant_walk_new(int home) {

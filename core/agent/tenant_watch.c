@@ -26,11 +26,13 @@
 /* Milliseconds */
 #define SLOW_LOOK  1000 /* between two exact looks that found nothing wrong */
 #define KILL_GRACE 2000 /* a killed process may take this to give its memory back */
-#define KILL_ROW   1000 /* over the limit after this long of killing one by one, the sandbox loses them all; */
-#define KILL_SOON  200  /* over it by a quarter: after this long */
-#define STARTED    1000 /* a command may take this long to leave the agent's memory */
+#define KILL_ROW   1000 /* over the limit after this long of killing one by one, the sandbox loses them all; \
+                         */
+#define KILL_SOON 200   /* over it by a quarter: after this long */
+#define STARTED   1000  /* a command may take this long to leave the agent's memory */
 
-#define ORDER_FROM MIB(4) /* of a process; what is smaller decides nothing when the machine has no memory left */
+#define ORDER_FROM                                                                                           \
+    MIB(4) /* of a process; what is smaller decides nothing when the machine has no memory left */
 
 #define FIRST_IN_LINE "1000"
 
@@ -52,7 +54,7 @@ struct one {
 
 struct found {
     pid_t pid;
-    bool raise; /* it left its command before that was put first in line */
+    bool raise;  /* it left its command before that was put first in line */
     size_t next; /* of the same sandbox */
 };
 
@@ -86,7 +88,8 @@ static struct one *one_of(uid_t uid) {
 static bool is_first_in_line(pid_t pid) {
     char path[40], text[16];
     text_format(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
-    return !whole_read(AT_FDCWD, path, text, sizeof text) || strncmp(text, FIRST_IN_LINE, strlen(FIRST_IN_LINE)) == 0;
+    return !whole_read(AT_FDCWD, path, text, sizeof text) ||
+           strncmp(text, FIRST_IN_LINE, strlen(FIRST_IN_LINE)) == 0;
 }
 
 static bool add_process(struct one *o, pid_t pid) {
@@ -98,8 +101,8 @@ static bool add_process(struct one *o, pid_t pid) {
         look.found_room = room;
     }
     uint64_t size = memory_resident(pid);
-    look.found[look.found_count] = (struct found){
-        .pid = pid, .next = o->first, .raise = size >= ORDER_FROM && !is_first_in_line(pid)};
+    look.found[look.found_count] =
+        (struct found){.pid = pid, .next = o->first, .raise = size >= ORDER_FROM && !is_first_in_line(pid)};
     o->first = look.found_count++;
     o->watched.processes++;
     o->most += size;

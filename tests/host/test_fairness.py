@@ -1,9 +1,9 @@
 # ctest: serial timeout=300
 """One sandbox's load does not starve the others: memory for output, the workers for files, the start of commands."""
-import http.client
 import json
 import os
-import threading
+import select
+import signal
 import time
 
 import pytest
@@ -59,3 +59,75 @@ def test_who_holds_most_takes_nothing_from_others():
             finished(a, "head -c 1M /dev/zero")
         stdout = b.get(f"/processes/{own}").json()["stdout"]
         assert stdout["end"] - stdout["start"] == 200 * KIB
+
+
+# ---- The workers and the loop. All requests are there before the agent sees the first one, so their order is told apart from the machine's speed.
+
+def request(host, sandbox, method, target, body=b""):
+    head = "".join(f"{name}: {value}\r\n" for name, value in host.headers((), sandbox.token))
+    return f"{method} {sandbox.prefix}{target} HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def behind(host, many, count, one):
+    """Answers to `count` requests of one sandbox that were there when the single request of another was answered, which came last; and that answer."""
+    sockets = [host.connect() for _ in range(count + 1)]
+    for s in sockets:
+        assert s.request("GET", "/health").status == 200
+    os.kill(host.pid, signal.SIGSTOP)
+    try:
+        for s in sockets[:-1]:
+            s.send(many)
+        sockets[-1].send(one)
+    finally:
+        os.kill(host.pid, signal.SIGCONT)
+    poll = select.poll()
+    for s in sockets[:-1]:
+        poll.register(s.socket, select.POLLIN)
+    assert select.select([sockets[-1].socket], [], [], 60)[0]
+    answered = len(poll.poll(0))
+    answer = sockets[-1].read_response()
+    for s in sockets:
+        s.close()
+    return answered, answer
+
+
+def files_behind(off=""):
+    """The worst of some times: in which order the kernel tells the agent of what has come is up to it."""
+    with HostAgent(off=off) as h:
+        a, b = h.create(2)
+        a.run("mkdir d; cd d; for i in $(seq 1000); do : > $i; done", timeout_s=60)
+        b.request("PUT", "/files/write?path=f", body=b"mine")
+        worst = 0
+        for _ in range(4):
+            answered, answer = behind(h, request(h, a, "GET", "/files/list?path=d"), 300, request(h, b, "GET", "/files/read?path=f"))
+            assert answer.body == b"mine"
+            worst = max(worst, answered)
+        return worst
+
+
+def test_files_beside_many_requests_of_another_sandbox():
+    assert files_behind() < 120
+
+
+def test_control_files():
+    assert files_behind(off="host-turns") >= 120
+
+
+def starts_behind(off=""):
+    with HostAgent(off=off) as h:
+        a, b = h.create(2, max_procs=1000)
+        body = json.dumps({"cmd": ["/bin/sleep", "60"]}).encode()
+        worst = 0
+        for n in range(4):
+            _, answer = behind(h, request(h, a, "POST", "/processes", body), 200, request(h, b, "POST", "/processes", body))
+            worst = max(worst, int(answer.json()["id"].removeprefix("p-")) - n * 201)
+            wait_until(lambda: len(a.get("/processes").json()) == 200 * (n + 1), what="all of them in the end")
+        return worst
+
+
+def test_starts_beside_many_of_another_sandbox():
+    assert starts_behind() < 120
+
+
+def test_control_starts():
+    assert starts_behind(off="host-starts") >= 120
