@@ -8,6 +8,11 @@
 #include "agent/confine.h"
 #include "agent/conn.h"
 #include "agent/watch.h"
+#include "wire/names.h"
+
+#define HANDLE_INFO_FEATURES                                                                                 \
+    "[\"" FEATURE_KEYS "\",\"" FEATURE_FRAMES "\",\"" FEATURE_PROCESS "\",\"" FEATURE_FILES                  \
+    "\",\"" FEATURE_PARTS "\"]"
 
 struct info_facts {
     const struct limits *limits;
@@ -22,6 +27,6 @@ struct watch_waiter *handle_info_begin(struct exchange *x,
                                        void (*answer)(struct exchange *x, const struct watch_usage *u));
 void handle_info_answer(struct exchange *x, const struct info_facts *f);
 
-void handle_shutdown(struct exchange *x);
+const char *handle_info_mode(void); /* "host" or "dedicated" */
 
 #endif

@@ -30,6 +30,7 @@ extern const struct route handle_files_routes[];
 extern const struct route handle_proxy_routes[];
 
 void handle_health(struct exchange *x);
+void handle_shutdown(struct exchange *x);
 
 typedef const struct route *route_table;
 struct turn;

@@ -60,7 +60,7 @@ struct tenant {
     char *home;
     int home_fd;          /* O_PATH */
     int ruleset;          /* Landlock, entered by each command; -1 without */
-    struct limits limits; /* of all its processes together */
+    struct limits limits; /* open_files of each process, the others of all together */
     int64_t idle_ms;      /* -1 = never */
     int64_t created_ms, created_wall_ms;
     struct tenant_watched watched;

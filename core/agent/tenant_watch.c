@@ -26,13 +26,12 @@
 /* Milliseconds */
 #define SLOW_LOOK  1000 /* between two exact looks that found nothing wrong */
 #define KILL_GRACE 2000 /* a killed process may take this to give its memory back */
-#define KILL_ROW   1000 /* over the limit after this long of killing one by one, the sandbox loses them all; \
-                         */
-#define KILL_SOON 200   /* over it by a quarter: after this long */
-#define STARTED   1000  /* a command may take this long to leave the agent's memory */
+#define KILL_ROW   1000 /* after this long of killing one by one all go */
+#define KILL_SOON  200  /* the same, a quarter over the limit */
+#define STARTED    1000 /* a command may take this long to leave the agent's memory */
 
-#define ORDER_FROM                                                                                           \
-    MIB(4) /* of a process; what is smaller decides nothing when the machine has no memory left */
+/* Smaller processes decide nothing when the machine has no memory left. */
+#define ORDER_FROM MIB(4)
 
 #define FIRST_IN_LINE "1000"
 

@@ -1,4 +1,4 @@
-// links: agent/route.c agent/handle_machine.c agent/escape.c
+// links: agent/route.c agent/handle_machine.c agent/handle_info.c agent/escape.c
 #include "agent/agent.h"
 #include "agent/confine.h"
 #include "agent/process.h"
