@@ -5,6 +5,7 @@
 
 #include "agent/sandbox.h"
 #include "agent/tenant_kill.h"
+#include "agent/tenant_unnamed.h"
 #include "agent/tenant_walk.h"
 #include "agent/workers.h"
 #include "util/clock.h"
@@ -20,20 +21,41 @@ struct walking {
     struct tenant *tenant;
     struct tenant_walk *walk;
     int64_t slice_us, took_us;
-    bool complete;
-    uint64_t sum;
+    struct tenant_unnamed *unnamed;
+    bool uploads; /* some may be under way */
+    bool named_all, complete, failed;
+    uint64_t named, nameless;
 };
 
 static struct timer timer;
 static size_t walks;
+static size_t used; /* sandboxes, at the last look: together they are walked through for a 20th of the time */
+
+/* Named files first; then those without a name, unless it knows already. */
+static bool count(struct walking *w, int64_t deadline) {
+    if (!w->named_all) {
+        if (w->walk == NULL) w->walk = tenant_walk_new(w->tenant->home_fd);
+        w->failed = w->walk == NULL;
+        if (w->failed) return true;
+        w->named_all = tenant_walk_some(w->walk, deadline, &w->named);
+        if (!w->named_all) return false;
+    }
+    if (testing_off("host-unnamed")) return true;
+    if (w->unnamed == NULL) w->unnamed = tenant_unnamed_new(w->tenant, w->uploads);
+    return w->unnamed == NULL || tenant_unnamed_some(w->unnamed, deadline, &w->nameless);
+}
 
 static void work(struct job *j) {
     struct walking *w = (struct walking *)j;
     int64_t begun = clock_us();
-    if (w->walk == NULL) w->walk = tenant_walk_new(w->tenant->home_fd);
-    w->complete = w->walk == NULL || tenant_walk_some(w->walk, begun + SLICE_US, &w->sum);
+    w->complete = count(w, begun + SLICE_US);
     w->slice_us = clock_us() - begun;
     w->took_us += w->slice_us;
+}
+
+static uint64_t sum_of(const struct walking *w) {
+    bool countless = w->named == UINT64_MAX || w->nameless == UINT64_MAX;
+    return countless ? UINT64_MAX : w->named + w->nameless;
 }
 
 static bool is_write(const struct route *r) {
@@ -55,12 +77,13 @@ static void judge(struct tenant *t, uint64_t sum) {
 
 static void end(struct walking *w) {
     struct tenant *t = w->tenant;
-    int64_t pause = w->took_us * 20 / 1000;
+    int64_t pause = w->took_us * 20 * (int64_t)(used > 1 ? used : 1) / 1000;
     if (pause < INTERVAL_DISK) pause = INTERVAL_DISK;
     t->walked.next = t->walked.begun + pause;
     t->walked.under_way = false;
-    if (w->walk != NULL && t->state == TENANT_LIVE) judge(t, w->sum);
+    if (w->complete && !w->failed && t->state == TENANT_LIVE) judge(t, sum_of(w));
     tenant_walk_free(w->walk);
+    tenant_unnamed_free(w->unnamed);
     t->held--;
     walks--;
     free(w);
@@ -76,10 +99,6 @@ static void done(struct job *j) {
     int64_t pause = w->slice_us * 20 * (int64_t)walks / 1000;
     if (!w->complete && w->tenant->state == TENANT_LIVE && loop_timer(&w->timer, loop_now() + pause, go_on))
         return;
-    if (!w->complete) {
-        tenant_walk_free(w->walk);
-        w->walk = NULL;
-    }
     end(w);
 }
 
@@ -87,6 +106,7 @@ static void begin(struct tenant *t) {
     struct walking *w = calloc(1, sizeof *w);
     if (w == NULL) return;
     w->tenant = t;
+    w->uploads = t->sandbox.under_way > 0;
     w->job.work = work;
     w->job.done = done;
     t->walked.under_way = true;
@@ -110,6 +130,9 @@ static void look(struct timer *timer_) {
     struct tenant *first = tenants_first(), *from = first;
     for (struct tenant *t = first; t != NULL; t = t->next)
         if (strcmp(t->id, last) == 0) from = t->next;
+    used = 0;
+    for (struct tenant *t = first; t != NULL; t = t->next)
+        used += is_used(t);
     for (size_t n = tenants_count(); n > 0 && walks < WALKS_MOST && first != NULL; n--) {
         if (from == NULL) from = first;
         if (from->state == TENANT_LIVE && !from->walked.under_way && now >= from->walked.next &&

@@ -218,6 +218,35 @@ def test_what_counts_on_the_disk():
         assert disk < 9 * MIB
 
 
+UNLINKED = "exec 3> f; rm f; for i in $(seq 40); do head -c 1M /dev/zero >&3; sleep 0.05; done; sleep 3"
+
+
+def unnamed(off=""):
+    """Who writes into a file without a name, and an upload of unknown length that goes on and on."""
+    with HostAgent(off=off) as h:
+        (a,), (b,) = h.create(max_disk_mb=20), h.create(max_disk_mb=20)
+        ended = a.run(UNLINKED, timeout_s=60).exit
+        with h.connect() as c:
+            c.send_request("PUT", b.prefix + "/files/write?path=big", h.headers([("Transfer-Encoding", "chunked")], b.token))
+            try:
+                for _ in range(60):
+                    c.send(b"%x\r\n" % MIB + bytes(MIB) + b"\r\n")
+                    time.sleep(0.04)
+                c.send(b"0\r\n\r\n")
+                status = c.read_response().status
+            except (ConnectionError, EOFError, AssertionError):
+                status = None
+        return ended.get("limit"), status
+
+
+def test_files_without_a_name_count():
+    assert unnamed() == ("disk", None)
+
+
+def test_control_files_without_a_name():
+    assert unnamed(off="host-unnamed") == (None, 200)
+
+
 def test_a_full_disk_of_the_machine_is_a_clear_error():
     h = HostAgent()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0711", "tmpfs", h.place], capture_output=True).returncode != 0:
