@@ -1,5 +1,5 @@
-// links: agent/http.c agent/http_query.c agent/route.c agent/handle_machine.c agent/handle_info.c agent/escape.c
-// links: agent/proxy_head.c agent/file_path.c
+// links: agent/http.c agent/http_query.c agent/route.c agent/handle_machine.c agent/handle_info.c
+// links: agent/escape.c agent/proxy_head.c agent/file_path.c
 /* From the bytes of a request to the place it names: the parser, the search for a route, its parameter, the
    query, the path of a file, the head for a port. Without the token nothing but health is reached. */
 #include "agent/agent.h"
