@@ -24,6 +24,14 @@ struct agent_config {
 
 extern struct agent_config agent;
 
+/* 0 in the program for jobs that carry one sandbox: what asks for it is left out by the compiler. */
+#ifndef AGENT_WITH_HOST
+#define AGENT_WITH_HOST 1
+#endif
+static inline const struct host *agent_host(void) {
+    return AGENT_WITH_HOST ? agent.host : NULL;
+}
+
 /* One line to standard error, which begins with the agent's name. */
 void agent_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

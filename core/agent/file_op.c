@@ -22,14 +22,14 @@ static struct file_op *op_of(struct job *j) {
 static void submit(struct file_op *op) {
     struct tenant *t = op->path.sandbox->tenant;
     if (t != NULL)
-        agent.host->submit(t, &op->job);
+        agent_host()->submit(t, &op->job);
     else
         workers_submit(&op->job);
 }
 
 static void completed(const struct file_op *op) {
     struct tenant *t = op->path.sandbox->tenant;
-    if (t != NULL) agent.host->completed(t);
+    if (t != NULL) agent_host()->completed(t);
 }
 
 static void free_op(struct file_op *op) {
@@ -42,12 +42,12 @@ static void free_op(struct file_op *op) {
 /* In host mode a worker has the rights of the sandbox whose files it touches. */
 static bool become(const struct file_op *op) {
     const struct tenant *t = op->path.sandbox->tenant;
-    return t == NULL || agent.host->become(t);
+    return t == NULL || agent_host()->become(t);
 }
 
 static void come_back(const struct file_op *op) {
     const struct tenant *t = op->path.sandbox->tenant;
-    if (t != NULL) agent.host->come_back(t);
+    if (t != NULL) agent_host()->come_back(t);
 }
 
 static void release_work(struct job *j) {

@@ -24,7 +24,7 @@
 static int resolve(const struct sandbox *sandbox, int at, const char *path, int flags) {
     flags |= O_CLOEXEC | O_NOCTTY;
     const struct tenant *t = sandbox->tenant;
-    return t == NULL ? openat(at, path, flags) : agent.host->resolve(t, at, path, flags);
+    return t == NULL ? openat(at, path, flags) : agent_host()->resolve(t, at, path, flags);
 }
 
 static bool init_free(struct file_path *p, const char *cwd, const char *bytes, size_t len) {
@@ -50,7 +50,7 @@ bool file_path_init(struct file_path *p, const struct sandbox *sandbox, const ch
     size_t before = sandbox->tenant == NULL && len > 0 && bytes[0] == '/' ? 0 : strlen(sandbox->cwd) + 1;
     if (before + len >= LIMIT_PATH) *why = "the path is longer than 4095 bytes";
     if (*why != NULL) return false;
-    bool ok = sandbox->tenant != NULL ? agent.host->path_init(p, bytes, len)
+    bool ok = sandbox->tenant != NULL ? agent_host()->path_init(p, bytes, len)
                                       : init_free(p, sandbox->cwd, bytes, len);
     if (!ok) *why = "out of memory";
     return ok;
@@ -166,7 +166,7 @@ int file_path_parent(const struct file_path *p, bool make, char name[FILE_NAME_S
 }
 
 int file_path_target(const struct file_path *p, bool make, char name[FILE_NAME_SIZE]) {
-    if (p->sandbox->tenant != NULL) return agent.host->path_target(p, make, name);
+    if (p->sandbox->tenant != NULL) return agent_host()->path_target(p, make, name);
     int dir = file_path_parent(p, make, name);
     for (int links = 0; dir >= 0; links++) {
         char target[PATH_MAX];

@@ -10,7 +10,7 @@
 #include "wire/limits.h"
 
 const char *handle_info_mode(void) {
-    return agent.host != NULL ? "host" : "dedicated";
+    return agent_host() != NULL ? "host" : "dedicated";
 }
 
 struct info {

@@ -31,7 +31,7 @@ void handle_health(struct exchange *x) {
             &json,
             ",\"version\":\"%s\",\"uptime_ms\":%lld,\"sandboxes\":%zu,\"mode\":\"%s\",\"auth\":\"%s\",",
             agent.version, (long long)(loop_now() - agent.started_ms),
-            agent.host != NULL ? agent.host->count() : 0, handle_info_mode(),
+            agent_host() != NULL ? agent_host()->count() : 0, handle_info_mode(),
             agent.token != NULL ? "required" : "disabled");
         put_landlock(&json);
         buf_puts(&json, ",\"features\":" HANDLE_INFO_FEATURES);

@@ -288,7 +288,7 @@ static void start(struct exchange *x) {
     loop_timer(&p->timer, loop_now() + testing_ms(TIMEOUT_PROXY_CONNECT), on_timer);
     if (p->out.failed)
         handle_proxy_fail(p, "the head of the request is too large");
-    else if (!(agent.host != NULL ? agent.host->connect : connect_now)(p))
+    else if (!(agent_host() != NULL ? agent_host()->connect : connect_now)(p))
         connect_failed(p, errno);
 }
 

@@ -1,5 +1,6 @@
-/* Host mode, as the rest of the agent sees it: through a table, which only main.c names, so that the linker
-   leaves it out of the program for jobs that carry one sandbox. agent.host is NULL in dedicated mode. */
+/* Host mode, as the rest of the agent sees it: through a table, agent_host(), which only main.c names, so
+   that the linker leaves it out of the program for jobs that carry one sandbox. it is NULL in dedicated mode.
+ */
 #ifndef AGENT_HOST_H
 #define AGENT_HOST_H
 

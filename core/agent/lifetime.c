@@ -37,9 +37,9 @@ static void check_idle(struct timer *t) {
     if (conn_last_activity() > last) last = conn_last_activity();
     if (process_last_end() > last) last = process_last_end();
     bool busy = conn_open_streams() > 0 || process_running() > 0;
-    if (agent.host != NULL) { /* a host lives as long as it has sandboxes */
-        busy = agent.host->count() > 0;
-        last = agent.host->last_end() > agent.started_ms ? agent.host->last_end() : agent.started_ms;
+    if (agent_host() != NULL) { /* a host lives as long as it has sandboxes */
+        busy = agent_host()->count() > 0;
+        last = agent_host()->last_end() > agent.started_ms ? agent_host()->last_end() : agent.started_ms;
     }
     if (testing_off("activity")) busy = false;
     if (busy) last = now;
@@ -82,7 +82,7 @@ bool lifetime_init(void) {
     if (fd < 0 || !loop_watch(&signals, fd, EPOLLIN, on_signal)) return false;
     agent.started_ms = loop_now();
     if (!process_init()) return false;
-    if (agent.host != NULL) agent.host->begin();
+    if (agent_host() != NULL) agent_host()->begin();
     return agent.idle_ms < 0 || loop_timer(&idle_timer, idle_end(loop_now()), check_idle);
 }
 
@@ -100,8 +100,8 @@ static void processes_ended(void) {
 }
 
 static void commands_ended(void) {
-    if (agent.host != NULL)
-        agent.host->end_all(processes_ended);
+    if (agent_host() != NULL)
+        agent_host()->end_all(processes_ended);
     else
         processes_ended();
 }

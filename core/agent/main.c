@@ -31,10 +31,6 @@
 #define AGENT_WITH_LOCAL 1
 #endif
 
-#ifndef AGENT_WITH_HOST
-#define AGENT_WITH_HOST 1
-#endif
-
 #define HOST_CAPACITY      64
 #define HOST_CAPACITY_MOST 16384
 #define HOST_UID_FIRST     20000

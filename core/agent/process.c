@@ -187,7 +187,7 @@ static void tick(struct timer *t) {
         loop_timer(&p->tick, loop_now() + p->tick_ms, tick);
         return;
     }
-    if (agent.host != NULL && p->state == PROCESS_RUNNING) agent.host->running(p->pid);
+    if (agent_host() != NULL && p->state == PROCESS_RUNNING) agent_host()->running(p->pid);
     process_changed(p);
 }
 

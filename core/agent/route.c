@@ -108,7 +108,7 @@ const struct route *route_find(struct exchange *x, bool *authenticated) {
     size_t len = (size_t)(end - path);
     x->sandbox = &sandbox_machine;
     if (len == 6 && memcmp(path, "health", 6) == 0 && method_matches("GET", r->method)) return &health_route;
-    if (agent.host != NULL) return agent.host->route(x, path, end, authenticated);
+    if (agent_host() != NULL) return agent_host()->route(x, path, end, authenticated);
     if (!route_token_valid(r)) return route_refuse(x);
     *authenticated = true;
     return route_below(x, dedicated, path, end);

@@ -36,8 +36,8 @@ static void on_listener(struct watch *w, uint32_t events) {
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
         int fd = sys_accept(w->fd, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            if (agent.host != NULL)
-                agent.host->open(fd);
+            if (agent_host() != NULL)
+                agent_host()->open(fd);
             else
                 conn_open(fd);
             continue;
