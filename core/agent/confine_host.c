@@ -97,7 +97,7 @@ static const struct confine_step strict[] = {
     {"no-new-privileges", "set-uid programs give no rights", privileges_no_new, AT_HOST, NEEDED},
     {"landlock", "of the machine's files each sandbox sees the system's and its home; it opens no TCP port",
      apply_landlock, AT_HOST, NEEDED},
-    {"scope", "abstract sockets and signals of others are out of reach", apply_scope, AT_HOST, 0},
+    {"scope", "abstract sockets of others are out of reach", apply_scope, AT_HOST, 0},
     {"agent-memory", CONFINE_HIDE_DETAIL, apply_memory, AT_HOST, NEEDED},
     {"agent-port", "sockets of sandboxes cannot speak to the agent", peer_init, AT_HOST, NEEDED},
     {"seccomp", "dangerous system calls are refused", apply_seccomp, AT_HOST, NEEDED},

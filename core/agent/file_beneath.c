@@ -13,6 +13,7 @@
 #include "util/testing.h"
 
 #define LINKS_MAX 40 /* as the kernel's own */
+#define TRIES     64 /* while renames go on; more would give a sandbox a worker for as long as it likes */
 
 #ifndef RESOLVE_BENEATH
 #define RESOLVE_NO_MAGICLINKS 0x02
@@ -29,10 +30,11 @@ static int open_beneath(int at, const char *path, int flags, uint64_t more) {
     const struct {
         uint64_t flags, mode, resolve;
     } how = {(uint64_t)(unsigned)flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | more};
-    int fd;
+    int fd = -1, tries = 0;
     do
         fd = (int)syscall(NR_OPENAT2, at, path, &how, sizeof how);
-    while (fd < 0 && errno == EAGAIN); /* a rename raced with a ".." */
+    while (fd < 0 && errno == EAGAIN && /* a rename raced with a ".." */
+           (++tries < TRIES || testing_off("files-tries")));
     if (fd < 0 && errno == EXDEV) errno = EACCES;
     return fd;
 }

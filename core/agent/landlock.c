@@ -206,7 +206,9 @@ int landlock_tenant(int home) {
     uint64_t handled = rights_of(abi);
     struct ruleset attr = {.files = handled, .network = testing_off("host-bind") ? 0 : BIND_TCP};
     struct confine_error e = {.error = 0};
-    if (abi >= LANDLOCK_ABI_SCOPE && !testing_off("scope")) attr.scope = SCOPE_ABSTRACT | SCOPE_SIGNAL;
+    /* Each command has a domain of its own, and one must be able to signal another of its sandbox: signals
+     * are bounded by the user. */
+    if (abi >= LANDLOCK_ABI_SCOPE && !testing_off("scope")) attr.scope = SCOPE_ABSTRACT;
     size_t size = abi >= LANDLOCK_ABI_SCOPE ? sizeof attr : (abi >= 4 ? 2 : 1) * sizeof(uint64_t);
     cleanup_fd int ruleset = (int)syscall(NR_CREATE, &attr, size, 0);
     if (ruleset < 0) return -1;

@@ -43,7 +43,7 @@ extern char **environ;
 static struct {
     bool on;
     size_t capacity;
-    uid_t first_uid;
+    uid_t first_uid, last_uid;
     int landlock;
     const char *directory;
 } host = {.directory = HOST_DIRECTORY};
@@ -64,7 +64,8 @@ static const char help[] =
     "  SBX_HOST_MODE         1: many sandboxes, each a user and a directory of its own; needs root\n"
     "  SBX_CAPACITY          how many; 64 unless said\n"
     "  SBX_HOST_DIRECTORY    where their homes are; /sbx/homes unless said\n"
-    "  SBX_HOST_FIRST_UID    the first of their users; 20000 unless said\n"
+    "  SBX_HOST_FIRST_UID, SBX_HOST_LAST_UID\n"
+    "                        the range of their users; 20000 and 64999 unless said\n"
     "  SBX_MIN_LANDLOCK_ABI  what the kernel must have at least; 6 unless said, or --allow-unconfined\n"
     "  SBX_COMPAT_HOST_TOKEN 0: SBX_TOKEN makes and ends sandboxes, but does not open them\n"
     "  SBX_STREAM_LIMIT, SBX_SANDBOX_OUTPUT_LIMIT, SBX_AGENT_OUTPUT_LIMIT\n"
@@ -140,8 +141,8 @@ static void take_environment(void) {
 }
 
 static void read_host_environment(void) {
-    host.first_uid =
-        (uid_t)env_number(ENV_HOST_UIDS, 1000, HOST_UID_LAST - HOST_CAPACITY_MOST, HOST_UID_FIRST);
+    host.first_uid = (uid_t)env_number(ENV_HOST_UIDS, 1000, HOST_UID_LAST, HOST_UID_FIRST);
+    host.last_uid = (uid_t)env_number(ENV_HOST_LAST_UID, host.first_uid, HOST_UID_LAST, HOST_UID_LAST);
     host.landlock = (int)env_number(ENV_MIN_LANDLOCK, 1, 1000, HOST_LANDLOCK);
     agent.compatible_token = env_number(ENV_COMPAT_TOKEN, 0, 1, 1) == 1;
     if (getenv(ENV_HOST_DIRECTORY) != NULL) host.directory = copied(getenv(ENV_HOST_DIRECTORY));
@@ -169,7 +170,7 @@ static void read_environment(bool allow_no_auth) {
 static void begin_host(bool weaker) {
     struct confine_error e = {.step = ""};
     agent.host = &host_mode;
-    if (!tenants_init(host.directory, host.first_uid, HOST_UID_LAST, host.capacity)) exit(1);
+    if (!tenants_init(host.directory, host.first_uid, host.last_uid, host.capacity)) exit(1);
     if (!confine_host(host.landlock, weaker, &e))
         fail("%s: %s%s%s", e.step, e.text, e.remedy[0] != '\0' ? "; " : "", e.remedy);
 }

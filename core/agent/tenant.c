@@ -34,10 +34,11 @@ static struct {
 } host;
 
 bool tenants_init(const char *directory, uid_t first, uid_t last, size_t capacity) {
-    host.capacity = capacity;
+    size_t users = last - first + 1;
+    host.capacity = capacity < users ? capacity : users;
     host.first_uid = host.next_uid = first;
     host.last_uid = last;
-    host.uids = calloc(last - first + 1, 1);
+    host.uids = calloc(users, 1);
     return host.uids != NULL && tenant_home_init(directory);
 }
 

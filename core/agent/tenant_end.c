@@ -15,6 +15,7 @@
 #define PAUSE_FIRST  1
 #define PAUSE_MOST   50
 #define DEADLINE     10000 /* for its processes; then they are named as what is left */
+#define LEFT         1000  /* between looks at what is left */
 #define READERS      1000  /* for those who still read its last output */
 #define ALL_DEADLINE 15000 /* for all sandboxes, at shutdown */
 
@@ -63,16 +64,27 @@ static void clear_up(struct tenant_end *e) {
     workers_submit(&e->job);
 }
 
+static void some_are_left(struct tenant_end *e) {
+    bool known = e->survivors;
+    if (loop_now() < e->deadline) {
+        again(e, next_round);
+        return;
+    }
+    e->survivors = true;
+    if (known)
+        loop_timer(&e->timer, loop_now() + LEFT, next_round);
+    else
+        clear_up(e);
+}
+
 static void killer_ended(struct tenant_kill *k, bool none) {
     struct tenant_end *e = (struct tenant_end *)((char *)k - offsetof(struct tenant_end, killer));
-    if (none && e->tenant->sandbox.processes.running == 0) {
-        clear_up(e);
-    } else if (loop_now() >= e->deadline) {
-        e->survivors = true;
-        clear_up(e);
-    } else {
-        again(e, next_round);
+    if (!none || e->tenant->sandbox.processes.running > 0) {
+        some_are_left(e);
+        return;
     }
+    e->survivors = false;
+    clear_up(e);
 }
 
 static void next_round(struct timer *t) {
@@ -84,13 +96,7 @@ static void next_round(struct timer *t) {
     }
     e->killer.uid = e->tenant->uid;
     e->killer.ended = killer_ended;
-    if (tenant_kill_start(&e->killer)) return;
-    if (loop_now() >= e->deadline) {
-        e->survivors = true;
-        clear_up(e);
-    } else {
-        again(e, next_round);
-    }
+    if (!tenant_kill_start(&e->killer)) some_are_left(e);
 }
 
 /* ---- What remains */
@@ -118,8 +124,10 @@ static void settle(struct timer *timer) {
         e->cut_at = loop_now() + READERS;
         tell(t, left_of(e));
     }
-    if (e->survivors) { /* neither its user nor its place can be given to another */
+    if ((e->survivors || e->error != 0) && !testing_off("tenant-left")) {
+        /* Neither its user nor its place can be given to another before that has gone, too. */
         t->state = TENANT_GONE;
+        loop_timer(&e->timer, loop_now() + LEFT, next_round);
         return;
     }
     if (loop_now() >= e->cut_at) conn_abort_some(&t->sandbox, NULL);

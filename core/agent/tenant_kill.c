@@ -12,6 +12,8 @@
 #include "agent/process.h"
 #include "agent/rawcall.h"
 
+#define KILLER 1000 /* ms, for one who kills: while it has the user, the user's processes may stop it */
+
 enum { KILLED_SOME = 0, KILLED_NONE = 1, KILLED_NOT = 2 };
 
 RAWCALL_CHILD static void kill_all(void *arg) {
@@ -33,7 +35,12 @@ RAWCALL_CHILD static void kill_all(void *arg) {
 
 static void killer_ended(struct reap *r, int code, int signal) {
     struct tenant_kill *k = (struct tenant_kill *)((char *)r - offsetof(struct tenant_kill, reap));
+    loop_untimer(&k->guard);
     k->ended(k, signal == 0 && code == KILLED_NONE);
+}
+
+static void end_killer(struct timer *t) {
+    kill(((struct tenant_kill *)((char *)t - offsetof(struct tenant_kill, guard)))->reap.pid, SIGKILL);
 }
 
 bool tenant_kill_start(struct tenant_kill *k) {
@@ -42,8 +49,10 @@ bool tenant_kill_start(struct tenant_kill *k) {
     top[1] = k;
     atomic_store(&k->tid, 1);
     long pid = raw_clone(CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, top, (int *)&k->tid);
-    if (pid > 0) reap_expect(&k->reap, (pid_t)pid, killer_ended);
-    return pid > 0;
+    if (pid <= 0) return false;
+    reap_expect(&k->reap, (pid_t)pid, killer_ended);
+    loop_timer(&k->guard, loop_now() + KILLER, end_killer);
+    return true;
 }
 
 struct stop {

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "agent/loop.h"
 #include "agent/reap.h"
 #include "agent/tenant.h"
 
@@ -15,6 +16,7 @@ struct tenant_kill {
     uid_t uid;
     void (*ended)(struct tenant_kill *k, bool none); /* none: there was no process of that user */
     struct reap reap;
+    struct timer guard;
     _Atomic int tid;
     void *stack[TENANT_KILL_STACK] __attribute__((aligned(16)));
 };

@@ -20,6 +20,7 @@
 #define ENV_HOST_DIRECTORY  "SBX_HOST_DIRECTORY" /* where homes are */
 #define ENV_HOST_UIDS       "SBX_HOST_FIRST_UID" /* the first of the users that sandboxes get */
 #define ENV_MAX_HOSTS       "SBX_MAX_HOSTS" /* of a pool: for who connects to it; the agent has no use for it */
+#define ENV_HOST_LAST_UID   "SBX_HOST_LAST_UID"
 #define ENV_MAX_CONNECTIONS "SBX_MAX_CONNECTIONS"
 #define ENV_STREAM_LIMIT    "SBX_STREAM_LIMIT" /* this and the next two: bytes of held output */
 #define ENV_SANDBOX_LIMIT   "SBX_SANDBOX_OUTPUT_LIMIT"

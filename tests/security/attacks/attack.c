@@ -17,7 +17,8 @@ int done(int ok, const char *what) {
 }
 
 int main(int argc, char **argv) {
-    const struct attack *const tables[] = {attacks_reach, attacks_escape, attacks_kernel, attacks_exhaust};
+    const struct attack *const tables[] = {attacks_reach, attacks_escape, attacks_kernel, attacks_exhaust,
+                                           attacks_neighbour};
     for (size_t i = 0; argc > 1 && i < sizeof tables / sizeof *tables; i++)
         for (const struct attack *a = tables[i]; a->name != NULL; a++) {
             if (strcmp(argv[1], a->name) != 0) continue;
