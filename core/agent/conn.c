@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/host.h"
 #include "agent/turn.h"
 #include "util/clock.h"
 #include "util/testing.h"
@@ -297,11 +298,13 @@ static void on_ready(struct watch *w, uint32_t events) {
     conn_wake(c);
 }
 
-/* Connections that never showed the token cannot keep out those that might: the oldest of them makes room. */
+/* Connections that never showed the token cannot keep out those that might: the oldest of them makes room. A
+   host may have guests that keep theirs for nothing: then the oldest without a request does. */
 static bool evict(void) {
     struct conn *oldest = NULL;
     for (struct conn *c = all; c != NULL; c = c->next)
         if (!c->trusted && !c->refused && !c->broken) oldest = c;
+    if (oldest == NULL && agent_host() != NULL) oldest = agent_host()->idle_conn();
     if (oldest == NULL || testing_off("eviction")) return false;
     oldest->broken = true;
     conn_wake(oldest);
@@ -343,6 +346,13 @@ bool conn_open(int fd) {
         set_deadline(c);
     if (c->broken) conn_wake(c);
     return !full;
+}
+
+struct conn *conn_idle(void) {
+    struct conn *oldest = NULL;
+    for (struct conn *c = all; c != NULL; c = c->next)
+        if ((c->turn == NULL || !c->turn->authenticated) && !c->refused && !c->broken) oldest = c;
+    return testing_off("host-eviction") ? NULL : oldest;
 }
 
 size_t conn_count(void) {

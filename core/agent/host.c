@@ -1,5 +1,6 @@
 #include "agent/host.h"
 
+#include "agent/conn.h"
 #include "agent/file_beneath.h"
 #include "agent/peer.h"
 #include "agent/proxy_host.h"
@@ -18,6 +19,7 @@ const struct host host_mode = {
     .route = route_host_find,
     .count = tenants_count,
     .last_end = tenants_last_end,
+    .idle_conn = conn_idle,
     .begin = begin,
     .open = peer_open,
     .end_all = tenants_end_all,

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct conn;
 struct exchange;
 struct file_path;
 struct job;
@@ -21,8 +22,9 @@ struct host {
     const struct route *(*route)(struct exchange *x, const char *path, const char *end, bool *authenticated);
     size_t (*count)(void);
     int64_t (*last_end)(void);
-    void (*begin)(void);  /* the loop is there */
-    bool (*open)(int fd); /* peer.h */
+    struct conn *(*idle_conn)(void); /* conn.h */
+    void (*begin)(void);             /* the loop is there */
+    bool (*open)(int fd);            /* peer.h */
     void (*end_all)(void (*done)(void));
     bool (*path_init)(struct file_path *p, const char *bytes, size_t len); /* these three: file_beneath.h */
     int (*resolve)(const struct tenant *t, int at, const char *path, int flags);

@@ -14,6 +14,9 @@
 
 #define BELOW "v1/sandboxes/"
 
+#define CONNECTIONS_SHARE 4 /* one sandbox may have so much of all connections busy, so that others get in   \
+                             */
+
 static const route_table scoped[] = {handle_scoped_routes, handle_process_routes, handle_files_routes,
                                      handle_proxy_routes, NULL};
 
@@ -57,6 +60,11 @@ static const struct route *find_scoped(struct exchange *x, const char *path, con
     if (!scoped_token_valid(x->request, t)) return route_refuse(x);
     *authenticated = true;
     if (t != NULL) x->sandbox = &t->sandbox;
+    if (x->sandbox->under_way > agent.max_connections / CONNECTIONS_SHARE && t != NULL &&
+        !testing_off("tenant-connections")) {
+        exchange_error(x, WIRE_BUSY, "too many requests of sandbox %s are under way", t->id);
+        return NULL;
+    }
     const struct route *found = route_search((struct turn *)x, t != NULL ? scoped : absent, slash + 1, end);
     if (found == NULL && t == NULL)
         exchange_error(x, WIRE_NO_SANDBOX, "no such sandbox: %.*s", (int)(len < 64 ? len : 64), id);

@@ -2,9 +2,11 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/conn.h"
 #include "agent/reap.h"
+#include "agent/route.h"
 #include "agent/tenant.h"
 #include "agent/tenant_home.h"
 #include "agent/tenant_kill.h"
@@ -58,7 +60,25 @@ static void remove_home(struct job *j) {
     if (e->error == 0) e->error = error;
 }
 
+static void clear_up(struct tenant_end *e);
+
+static void look_again(struct timer *t) {
+    clear_up(end_of_timer(t));
+}
+
+static bool is_of_files(const struct route *r) {
+    return strncmp(r->pattern, "files/", 6) == 0;
+}
+
+/* What an upload puts in place now would stay. */
 static void clear_up(struct tenant_end *e) {
+    if (!testing_off("end-files")) {
+        conn_abort_some(&e->tenant->sandbox, is_of_files);
+        if (e->tenant->held > 0 && loop_now() < e->deadline) {
+            again(e, look_again);
+            return;
+        }
+    }
     e->job.work = remove_home;
     e->job.done = removed;
     workers_submit(&e->job);

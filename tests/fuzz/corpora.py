@@ -87,6 +87,24 @@ COMMANDS = {**JSON, "all": b'{"cmd":["a","","b c"],"shell":false,"cwd":"sub","ti
             "text": b'{"cmd":"echo \\"a\\"","stdin":"\\u00e9"}', "no-cmd": b'{"env":{}}', "nul-in-cmd": b'{"cmd":["a\\u0000b"]}',
             "empty-cmd": b'{"cmd":[]}', "env-name": b'{"cmd":"a","env":{"A=B":"c","":"d"}}', "timeout": b'{"cmd":"a","timeout":-1}',
             "long": b'{"cmd":["' + b"x" * 5000 + b'"],"tag":"' + b"y" * 300 + b'"}', "base64": b'{"cmd":"a","stdin_base64":"A=A="}'}
+A, B = b"/v1/sandboxes/000000000000000a", b"/v1/sandboxes/000000000000000b"
+OF_A, OF_B = b"X-Sandbox-Token: ta", b"X-Sandbox-Token: tb"
+SCOPED = {
+    "own": request(b"GET " + A + b"/files/read?path=/x/../../b/./y// HTTP/1.1", OF_A) + request(b"POST " + B + b"/exec HTTP/1.1", OF_B, b"Content-Length: 0"),
+    "others": request(b"GET " + B + b"/files/read?path=x HTTP/1.1", OF_A) + request(b"GET " + A + b"/../" + B[14:] + b"/processes/p-1 HTTP/1.1", OF_A),
+    "hosts": request(b"GET " + A + b"/files/read?path=/h/b/x HTTP/1.1", TOKEN) + request(b"GET " + A + b"/token HTTP/1.1", OF_A)
+             + request(b"GET /" + A + b"/token/ HTTP/1.1", TOKEN) + request(b"DELETE " + B + b" HTTP/1.1", OF_B),
+    "home": request(b"PUT " + A + b"/files/write?path=/h/a/../b&path=/h/ab HTTP/1.1", OF_A, b"Content-Length: 1", body=b"x"),
+    "absent": request(b"GET /v1/sandboxes/000000000000000c/processes HTTP/1.1", OF_A) + request(b"GET /v1/sandboxes//processes HTTP/1.1", TOKEN),
+    "two-tokens": request(b"GET " + A + b"/processes/p-0 HTTP/1.1", OF_A, OF_B), "port": request(b"GET " + A + b"/proxy/80/x HTTP/1.1", OF_A),
+    "dedicated": request(b"POST /v1/exec HTTP/1.1", TOKEN, b"Content-Length: 0") + request(b"GET /v1/info HTTP/1.1", OF_A) + request(b"GET /v1/sandboxes HTTP/1.1", OF_A),
+}
+PATHS.update({f"host-{name}-{kind}": bytes([kind]) + data for name, data in SCOPED.items() for kind in (1, 2)})
+CREATIONS = {**JSON, "all": b'{"count":3,"max_procs":20,"max_mem_mb":64,"idle_timeout_secs":9,"env":{"A":"b","N":1,"T":true}}', "nothing": b"",
+             "zero": b'{"count":0,"max_procs":0}', "wrap": b'{"max_mem_mb":17592186044416}', "most": b'{"count":18446744073709551615,"max_mem_mb":1048576}',
+             "negative": b'{"count":-1}', "list": b"[]", "env-list": b'{"env":[]}', "env-name": b'{"env":{"A=B":"c"}}', "env-empty": b'{"env":{"":"c"}}',
+             "env-nul": b'{"env":{"A":"\\u0000"}}', "env-object": b'{"env":{"A":{}}}', "null": b'{"count":null,"env":null}',
+             "large": b'{"env":{"A":"' + b"x" * 65536 + b'"}}', "many": b'{"env":{' + b",".join(b'"A%d":"%s"' % (i, b"y" * 700) for i in range(100)) + b"}}"}
 OK = b"HTTP/1.1 200 OK\r\n"
 BACKEND = {"ok": OK + b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\nok", "bare-lf": b"HTTP/1.0 404 Not\nContent-Length:3\n\nabc",
            "folded": OK + b"Connection: a,\r\n b\r\nX: c\r\n\td\r\n\r\n", "interim": b"HTTP/1.1 100 C\r\n\r\n" + OK + b"\r\n", "half": OK + b"A: b\r\n",
@@ -111,7 +129,7 @@ JOB_LOG = {
 }
 CONN = {f"{name}-{piece}": bytes([piece]) + data for name, data in {**HTTP, **ROUTES}.items() for piece in (0, 5)}
 CORPORA = {"http": HTTP, "conn": CONN, "json_in": JSON, "json": JSON, "frames": STREAMS, "ndjson": LINES, "route": PATHS, "command": COMMANDS,
-           "backend": BACKEND, "job_log": JOB_LOG}
+           "backend": BACKEND, "job_log": JOB_LOG, "creation": CREATIONS}
 
 if __name__ == "__main__":
     for target, inputs in CORPORA.items():

@@ -1,13 +1,18 @@
 // links: agent/http.c agent/http_query.c agent/route.c agent/handle_machine.c agent/handle_info.c
-// links: agent/escape.c agent/proxy_head.c agent/file_path.c
+// links: agent/escape.c agent/proxy_head.c agent/file_path.c agent/file_beneath.c agent/route_host.c
 /* From the bytes of a request to the place it names: the parser, the search for a route, its parameter, the
-   query, the path of a file, the head for a port. Without the token nothing but health is reached. */
+   query, the path of a file, the head for a port. Without the token nothing but health is reached. A first
+   byte of 1 or 2 means host mode, with two sandboxes: one's token reaches that one and nothing else, and with
+   2 the host's reaches none of them. */
 #include "agent/agent.h"
 #include "agent/confine.h"
+#include "agent/file_beneath.h"
 #include "agent/file_path.h"
+#include "agent/host.h"
 #include "agent/process.h"
 #include "agent/proxy_head.h"
 #include "agent/route.h"
+#include "agent/route_host.h"
 #include "agent/sandbox.h"
 #include "agent/tenant.h"
 #include "agent/turn.h"
@@ -25,9 +30,26 @@
     } while (0)
 
 static char token[] = "t";
-struct agent_config agent = {.version = "0", .token = token, .idle_ms = -1};
+struct agent_config agent = {
+    .version = "0", .token = token, .idle_ms = -1, .max_connections = 16, .compatible_token = true};
 struct sandbox sandbox_machine = {.id = "", .cwd = "/home/x"};
 static bool answered;
+
+static struct tenant tenants[2] = {{.id = "000000000000000a", .token = "ta", .home = (char[]){"/h/a"}},
+                                   {.id = "000000000000000b", .token = "tb", .home = (char[]){"/h/b"}}};
+
+struct tenant *tenant_find(const char *id, size_t len) {
+    for (int i = 0; i < 2; i++)
+        if (len == TENANT_ID && memcmp(tenants[i].id, id, len) == 0) return &tenants[i];
+    return NULL;
+}
+
+static const struct host host = {
+    .tables = route_host_tables,
+    .is_scoped = route_host_is_scoped,
+    .route = route_host_find,
+    .path_init = file_beneath_init,
+};
 
 void agent_shutdown(int status) {
     (void)status;
@@ -88,6 +110,11 @@ static void at_file(struct exchange *x) {
         MUST(path.text[0] == '/' && strlen(path.text) == path.len && path.len < LIMIT_PATH);
         MUST(name >= path.text && name + len <= path.text + path.len && memchr(name, '/', len) == NULL);
         MUST(file_path_trimmed(&path) <= path.len);
+        if (x->sandbox->tenant != NULL) {
+            const char *home = x->sandbox->tenant->home, *rest = path.text + strlen(home);
+            MUST(strncmp(path.text, home, strlen(home)) == 0 && (rest[0] == '/' || rest[0] == '\0'));
+            MUST(strstr(rest, "/../") == NULL && strstr(rest, "/./") == NULL && strstr(rest, "//") == NULL);
+        }
         file_path_free(&path);
     }
     buf_free(&value);
@@ -115,6 +142,35 @@ const struct route handle_files_routes[] = {{"GET", "files/read", BODY_NONE, 0, 
 const struct route handle_proxy_routes[] = {{"*", "proxy/:rest*", BODY_STREAMED, 0, at_port},
                                             {NULL, NULL, BODY_NONE, 0, NULL}};
 
+static void of_the_host(struct exchange *x) {
+    MUST(agent.host != NULL && x->sandbox == &sandbox_machine);
+}
+
+static void of_nobody(struct exchange *x) {
+    MUST(agent.host != NULL && x->sandbox == &sandbox_machine);
+}
+
+const struct route handle_sandboxes_routes[] = {{"POST", "sandboxes", BODY_BUFFERED, 10, of_the_host},
+                                                {"GET", "sandboxes", BODY_NONE, 0, of_the_host},
+                                                {"DELETE", "sandboxes/:id", BODY_NONE, 0, of_the_host},
+                                                {"GET", "sandboxes/:id/token", BODY_NONE, 0, of_the_host},
+                                                {NULL, NULL, BODY_NONE, 0, NULL}};
+const struct route handle_absent_routes[] = {{"GET", "processes", BODY_NONE, 0, of_nobody},
+                                             {NULL, NULL, BODY_NONE, 0, NULL}};
+
+/* Whose token it is that opens what was found: the host's, or that of the sandbox whose id the path has. */
+static void check_scope(const struct exchange *x, const struct route *found, const char *given) {
+    bool hosts = given != NULL && strcmp(given, token) == 0;
+    const struct tenant *t = x->sandbox->tenant;
+    if (t == NULL) {
+        MUST(hosts || strcmp(found->pattern, "health") == 0);
+        return;
+    }
+    MUST(given != NULL && (strcmp(given, t->token) == 0 || (hosts && agent.compatible_token)));
+    const char *id = x->request->target + strspn(x->request->target, "/") + strlen("v1/sandboxes/");
+    MUST(strncmp(id, t->id, TENANT_ID) == 0 && id[TENANT_ID] == '/');
+}
+
 static void request(const struct http_request *r) {
     struct turn t = {.x = {.request = r}};
     bool authenticated = false;
@@ -122,8 +178,11 @@ static void request(const struct http_request *r) {
     const struct route *found = route_find(&t.x, &authenticated);
     MUST((found != NULL) != answered);
     const char *given = http_header(r, HEADER_TOKEN);
-    MUST(authenticated == (given != NULL && strcmp(given, token) == 0) || found == NULL ||
-         strcmp(found->pattern, "health") == 0);
+    if (agent.host != NULL) {
+        if (found != NULL) check_scope(&t.x, found, given);
+    } else
+        MUST(authenticated == (given != NULL && strcmp(given, token) == 0) || found == NULL ||
+             strcmp(found->pattern, "health") == 0);
     if (found != NULL && found->start != NULL && strcmp(found->pattern, "info") != 0) found->start(&t.x);
 }
 
@@ -132,6 +191,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct http_parser *p = http_new();
     const char *at = (const char *)data, *body = NULL;
     if (p == NULL) return 0;
+    agent.host = NULL;
+    if (size > 0 && (data[0] == 1 || data[0] == 2)) {
+        agent.host = &host;
+        agent.compatible_token = data[0] == 1;
+        for (int i = 0; i < 2; i++) {
+            tenants[i].sandbox =
+                (struct sandbox){.id = tenants[i].id, .cwd = tenants[i].home, .tenant = &tenants[i]};
+        }
+        at++;
+        size--;
+    }
     for (;;) {
         size_t used = 0, body_len = 0;
         enum http_event e = http_parse(p, at, size, &used, &body, &body_len);
