@@ -1,7 +1,8 @@
 // links: agent/conn.c agent/turn.c agent/exchange.c agent/http.c agent/loop.c agent/escape.c
 /* Whole connections: the bytes come in pieces over a socket, the handlers are small ones of every kind that
    the agent has. Every connection must end, and leave nothing behind. The first byte says how large the
-   pieces are. */
+   pieces are, and with its highest bit that there are two sandboxes, each with a token of its own: what ends
+   one leaves the other's requests alone. */
 #include "agent/agent.h"
 #include "agent/conn.h"
 #include "agent/loop.h"
@@ -24,6 +25,8 @@
 
 struct agent_config agent = {.version = "0", .port = 1, .idle_ms = -1, .max_connections = 16};
 struct sandbox sandbox_machine = {.id = "", .cwd = "/"};
+static struct sandbox guests[2] = {{.id = "a", .cwd = "/"}, {.id = "b", .cwd = "/"}};
+static bool with_guests;
 static size_t open_exchanges;
 
 void agent_shutdown(int status) {
@@ -101,7 +104,18 @@ static void give_less_than_promised(struct exchange *x) {
     exchange_abort(x);
 }
 
+static void end_guest(struct exchange *x) {
+    struct buf json = BUF_INIT(KIB(1));
+    const struct sandbox *other = x->sandbox == &guests[0] ? &guests[1] : &guests[0];
+    begin(x);
+    conn_abort_all(other, "");
+    conn_abort_all(x->sandbox, "v1/files/");
+    buf_puts(&json, "{}");
+    exchange_json(x, 200, &json);
+}
+
 static const struct route routes[] = {
+    {"DELETE", "v1/sandboxes/other", BODY_NONE, 0, end_guest},
     {"GET", "health", BODY_NONE, 0, answer_at_once},
     {"POST", "v1/exec", BODY_BUFFERED, KIB(4), answer_length},
     {"PUT", "v1/files/write", BODY_STREAMED, 0, take_stream},
@@ -112,7 +126,9 @@ static const struct route routes[] = {
 const struct route *route_find(struct exchange *x, bool *authenticated) {
     const struct http_request *r = x->request;
     x->sandbox = &sandbox_machine;
-    *authenticated = http_header(r, HEADER_TOKEN) != NULL;
+    const char *token = http_header(r, HEADER_TOKEN);
+    *authenticated = token != NULL;
+    if (with_guests && token != NULL) x->sandbox = &guests[token[0] == 'b'];
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (strcmp(r->target + (r->target[0] == '/'), routes[i].pattern) == 0) return &routes[i];
     exchange_error(x, WIRE_NO_ROUTE, "no route: %s %s", r->method, r->target);
@@ -160,12 +176,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) return 0;
     MUST(loop_init());
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return 0;
-    struct peer p = {
-        .data = (const char *)data + 1, .len = size - 1, .piece = data[0] == 0 ? SIZE_MAX : data[0]};
+    size_t piece = data[0] & 0x7f;
+    with_guests = (data[0] & 0x80) != 0;
+    struct peer p = {.data = (const char *)data + 1, .len = size - 1, .piece = piece == 0 ? SIZE_MAX : piece};
     MUST(loop_watch(&p.watch, ends[1], EPOLLIN | EPOLLOUT, peer_ready));
     MUST(conn_open(ends[0]));
     loop_run();
     loop_free();
     MUST(conn_count() == 0 && open_exchanges == 0);
+    MUST(sandbox_machine.under_way == 0 && guests[0].under_way == 0 && guests[1].under_way == 0);
     return 0;
 }

@@ -127,7 +127,10 @@ JOB_LOG = {
     "half": log_line(b"one") + b'data: {"data":"tw', "twice": b'data: {"data":"a","data":"b"}\n', "too-long": log_line(b"x" * 66000) + log_line(b"after"),
     "number-first": b'data: {"data":1,"data":"b"}\n', "name": b'data: {"d\\u0061ta":"b"}\n', "case": b'data: {"DATA":"b"}\n',
 }
+GUESTS = {"guests": request(b"GET /v1/files/read HTTP/1.1", b"X-Sandbox-Token: a") + request(b"DELETE /v1/sandboxes/other HTTP/1.1", b"X-Sandbox-Token: b")
+          + request(b"PUT /v1/files/write HTTP/1.1", b"X-Sandbox-Token: b", b"Content-Length: 3", body=b"abc") + request(b"DELETE /v1/sandboxes/other HTTP/1.1")}
 CONN = {f"{name}-{piece}": bytes([piece]) + data for name, data in {**HTTP, **ROUTES}.items() for piece in (0, 5)}
+CONN.update({f"{name}-{piece}": bytes([piece]) + data for name, data in {**ROUTES, **GUESTS}.items() for piece in (128, 133)})
 CORPORA = {"http": HTTP, "conn": CONN, "json_in": JSON, "json": JSON, "frames": STREAMS, "ndjson": LINES, "route": PATHS, "command": COMMANDS,
            "backend": BACKEND, "job_log": JOB_LOG, "creation": CREATIONS}
 
