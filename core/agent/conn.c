@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/host.h"
 #include "agent/turn.h"
 #include "util/clock.h"
 #include "util/testing.h"
@@ -298,13 +297,11 @@ static void on_ready(struct watch *w, uint32_t events) {
     conn_wake(c);
 }
 
-/* Connections that never showed the token cannot keep out those that might: the oldest of them makes room. A
-   host may have guests that keep theirs for nothing: then the oldest without a request does. */
+/* Connections that never showed the token cannot keep out those that might: the oldest of them makes room. */
 static bool evict(void) {
     struct conn *oldest = NULL;
     for (struct conn *c = all; c != NULL; c = c->next)
         if (!c->trusted && !c->refused && !c->broken) oldest = c;
-    if (oldest == NULL && agent_host() != NULL) oldest = agent_host()->idle_conn();
     if (oldest == NULL || testing_off("eviction")) return false;
     oldest->broken = true;
     conn_wake(oldest);
@@ -348,13 +345,6 @@ bool conn_open(int fd) {
     return !full;
 }
 
-struct conn *conn_idle(void) {
-    struct conn *oldest = NULL;
-    for (struct conn *c = all; c != NULL; c = c->next)
-        if ((c->turn == NULL || !c->turn->authenticated) && !c->refused && !c->broken) oldest = c;
-    return testing_off("host-eviction") ? NULL : oldest;
-}
-
 size_t conn_count(void) {
     return count;
 }
@@ -364,6 +354,16 @@ void conn_abort_some(const struct sandbox *sandbox, bool (*which)(const struct r
         if (c->turn != NULL && c->turn->authenticated && c->turn->x.sandbox == sandbox &&
             (which == NULL || (c->turn->route != NULL && which(c->turn->route))))
             exchange_abort(&c->turn->x);
+}
+
+void conn_make_room(const struct conn *but) {
+    struct conn *oldest = NULL;
+    if (count <= agent.max_connections - agent.max_connections / 8 || testing_off("host-eviction")) return;
+    for (struct conn *c = all; c != NULL; c = c->next)
+        if ((c->turn == NULL || !c->turn->authenticated) && !c->refused && !c->broken && c != but) oldest = c;
+    if (oldest == NULL) return;
+    oldest->broken = true;
+    conn_wake(oldest);
 }
 
 void conn_close_idle(void) {

@@ -92,8 +92,9 @@ bool conn_open(int fd); /* serves a connected stream socket, which it takes over
 size_t conn_count(void);
 /* The exchanges that concern it are cut off: all with NULL, else those of some routes. */
 void conn_abort_some(const struct sandbox *sandbox, bool (*which)(const struct route *r));
-struct conn *conn_idle(void); /* the oldest connection that has no authenticated request under way, or NULL */
-void conn_close_idle(void);   /* at shutdown: closes those between requests, the others after their answer */
+/* Where few more can be served, the oldest one but this that has no authenticated request under way goes. */
+void conn_make_room(const struct conn *but);
+void conn_close_idle(void); /* at shutdown: closes those between requests, the others after their answer */
 int64_t conn_last_activity(void); /* loop_now() of the last authenticated request or byte of an open stream */
 size_t conn_open_streams(void);   /* exchanges under way that are authenticated: they count as activity */
 

@@ -1,6 +1,5 @@
 #include "agent/host.h"
 
-#include "agent/conn.h"
 #include "agent/file_beneath.h"
 #include "agent/peer.h"
 #include "agent/proxy_host.h"
@@ -19,7 +18,6 @@ const struct host host_mode = {
     .route = route_host_find,
     .count = tenants_count,
     .last_end = tenants_last_end,
-    .idle_conn = conn_idle,
     .begin = begin,
     .open = peer_open,
     .end_all = tenants_end_all,
@@ -32,4 +30,5 @@ const struct host host_mode = {
     .running = tenant_watch_command,
     .submit = tenant_jobs_submit,
     .completed = tenant_jobs_completed,
+    .owns = tenant_owns,
 };

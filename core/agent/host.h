@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct conn;
 struct exchange;
 struct file_path;
 struct job;
@@ -22,9 +21,8 @@ struct host {
     const struct route *(*route)(struct exchange *x, const char *path, const char *end, bool *authenticated);
     size_t (*count)(void);
     int64_t (*last_end)(void);
-    struct conn *(*idle_conn)(void); /* conn.h */
-    void (*begin)(void);             /* the loop is there */
-    bool (*open)(int fd);            /* peer.h */
+    void (*begin)(void);  /* the loop is there */
+    bool (*open)(int fd); /* peer.h */
     void (*end_all)(void (*done)(void));
     bool (*path_init)(struct file_path *p, const char *bytes, size_t len); /* these three: file_beneath.h */
     int (*resolve)(const struct tenant *t, int at, const char *path, int flags);
@@ -35,6 +33,7 @@ struct host {
     void (*running)(pid_t pid);                      /* a command runs its program now */
     void (*submit)(struct tenant *t, struct job *j); /* these two: tenant_jobs.h */
     void (*completed)(struct tenant *t);
+    bool (*owns)(uint64_t command, pid_t pid); /* tenant.h */
 };
 
 extern const struct host host_mode;

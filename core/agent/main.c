@@ -154,7 +154,7 @@ static void read_environment(bool allow_no_auth) {
     agent.idle_ms = idle == 0 ? -1 : (int64_t)idle * 1000;
     agent.max_connections = (size_t)env_number(ENV_MAX_CONNECTIONS, 1, 1 << 20, LIMIT_CONNECTIONS);
     host.on = env_number(ENV_HOST_MODE, 0, 1, 0) == 1;
-    host.capacity = env_number(ENV_CAPACITY, 1, HOST_CAPACITY_MOST, HOST_CAPACITY);
+    if (AGENT_WITH_HOST) host.capacity = env_number(ENV_CAPACITY, 1, HOST_CAPACITY_MOST, HOST_CAPACITY);
     if (AGENT_WITH_HOST && host.on) read_host_environment();
     take_environment();
     if (agent.token == NULL && !allow_no_auth)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/conn.h"
 #include "agent/sandbox.h"
 #include "agent/tenant.h"
 #include "agent/tenant_disk.h"
@@ -14,8 +15,9 @@
 
 #define BELOW "v1/sandboxes/"
 
-#define CONNECTIONS_SHARE 4 /* one sandbox may have so much of all connections busy, so that others get in   \
-                             */
+#define CONNECTIONS_SHARE                                                                                    \
+    4 /* one sandbox may have so much of all connections busy, so that others get in                         \
+       */
 
 static const route_table scoped[] = {handle_scoped_routes, handle_process_routes, handle_files_routes,
                                      handle_proxy_routes, NULL};
@@ -59,6 +61,7 @@ static const struct route *find_scoped(struct exchange *x, const char *path, con
     struct tenant *t = tenant_find(id, len);
     if (!scoped_token_valid(x->request, t)) return route_refuse(x);
     *authenticated = true;
+    conn_make_room(x->conn); /* for others than those who keep theirs for nothing */
     if (t != NULL) x->sandbox = &t->sandbox;
     if (x->sandbox->under_way > agent.max_connections / CONNECTIONS_SHARE && t != NULL &&
         !testing_off("tenant-connections")) {
