@@ -30,5 +30,4 @@ const struct host host_mode = {
     .running = tenant_watch_command,
     .submit = tenant_jobs_submit,
     .completed = tenant_jobs_completed,
-    .owns = tenant_owns,
 };

@@ -5,6 +5,7 @@ against it are switched off. Once as root directly on this machine, once in a co
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -56,7 +57,7 @@ CASES = [
     ("read-link /proc/{peer_pid}/fd/1", FILES),
     ("trace {peer_pid}", FILES),
     ("steal-descriptor {peer_pid}", FILES + ",seccomp-calls"),
-    ("may-signal {peer_pid}", "host-uid,scope"),
+    ("may-signal {peer_pid}", "host-uid"),
     ("limit-other {peer_pid}", "host-uid,seccomp-others"),
     ("renice {peer_pid}", "host-uid,seccomp-others"),
     ("reschedule {peer_pid}", "host-uid,seccomp-others"),
@@ -71,13 +72,13 @@ CASES = [
     ("read /proc/{agent}/root{root}", AGENT),
     ("trace {agent}", AGENT),
     ("steal-descriptor {agent}", AGENT + ",seccomp-calls"),
-    ("may-signal {agent}", "host-uid,scope"),
+    ("may-signal {agent}", "host-uid"),
     ("limit-other {agent}", "host-uid,seccomp-others"),
     ("renice {agent}", "host-uid,seccomp-others"),
     ("reschedule {agent}", "host-uid,seccomp-others"),
     ("affinity {agent}", "host-uid,seccomp-others"),
     ("read /proc/{victim}/environ", FILES),
-    ("may-signal {victim}", "host-uid,scope"),
+    ("may-signal {victim}", "host-uid"),
     # keys, IPC, sockets
     ("read-key {key}", "keys,seccomp-calls", "machine"),
     ("attach-segment {ipc}", "seccomp-shared"),
@@ -265,9 +266,9 @@ def meet_children(arena):
     for _ in range(CHILDREN):
         assert arena.attacker.run(["true"], env={"PATH": path}).exit_code == 0
     output = arena.attacker.get(f"/processes/{watcher['id']}/output?follow=1").body.decode()
-    met = int(output.split("met ")[1].split("\\n")[0].split("\n")[0])
-    assert met > 5, output
-    return "done:" in output
+    got, met = "done:" in output, int(re.search(r"met (\d+)", output)[1])
+    assert got or met > 5, output  # it stops at the first that it gets something of
+    return got
 
 
 def test_children_before_exec(arena):
