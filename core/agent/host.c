@@ -30,4 +30,5 @@ const struct host host_mode = {
     .running = tenant_watch_command,
     .submit = tenant_jobs_submit,
     .completed = tenant_jobs_completed,
+    .owns = tenant_owns,
 };

@@ -33,6 +33,7 @@ struct host {
     void (*running)(pid_t pid);                      /* a command runs its program now */
     void (*submit)(struct tenant *t, struct job *j); /* these two: tenant_jobs.h */
     void (*completed)(struct tenant *t);
+    bool (*owns)(uint64_t command, pid_t pid); /* tenant.h */
 };
 
 extern const struct host host_mode;

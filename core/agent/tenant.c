@@ -18,6 +18,7 @@
 #include "util/clock.h"
 #include "util/testing.h"
 #include "util/text.h"
+#include "util/whole.h"
 #include "wire/limits.h"
 #include "wire/names.h"
 
@@ -243,4 +244,30 @@ bool tenant_become(const struct tenant *t) {
 void tenant_come_back(const struct tenant *t) {
     (void)t;
     set_fs_ids(0);
+}
+
+/* 0 = unknown. Numbers are not used again, so the last answer stays true. */
+static uid_t user_of(uint64_t n) {
+    static uint64_t last;
+    static uid_t user;
+    if (last == n) return user;
+    for (const struct tenant *t = host.first; t != NULL; t = t->next)
+        for (const struct process *p = t->sandbox.processes.oldest; p != NULL; p = p->newer) {
+            if (p->number + 1 != n) continue;
+            last = n;
+            return user = t->uid;
+        }
+    return 0;
+}
+
+bool tenant_owns(uint64_t n, pid_t pid) {
+    char path[32], text[4096];
+    uint64_t uid;
+    uid_t user = user_of(n);
+    if (user == 0 || testing_off("tree-owner")) return true;
+    text_format(path, sizeof path, "/proc/%d/status", (int)pid);
+    text[0] = '\0';
+    whole_read(AT_FDCWD, path, text, sizeof text);
+    const char *at = text_after(text, "\nUid:\t");
+    return at == NULL || !text_take(&at, &uid) || uid == user || uid == 0;
 }

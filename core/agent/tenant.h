@@ -108,6 +108,10 @@ void tenant_idle_start(void); /* from now on those that are idle for too long ar
 bool tenant_become(const struct tenant *t);
 void tenant_come_back(const struct tenant *t);
 
+/* Whether a process, which may be a zombie, has the user of command number n's sandbox, or still the agent's.
+ * Commands are counted from 1; one that is not known may have anything. */
+bool tenant_owns(uint64_t n, pid_t pid);
+
 /* For tenant_end.c. */
 void tenant_release(struct tenant *t);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/host.h"
 #include "agent/procfs.h"
 #include "agent/reap.h"
 #include "util/clock.h"
@@ -92,6 +93,11 @@ static bool was_signalled(const struct tree_op *op, pid_t pid) {
     return false;
 }
 
+/* A sandbox of a host could take on the mark of another's command, or nobody's. */
+static bool concerns(const struct tree_op *op, pid_t pid) {
+    return agent.host == NULL || agent.host->owns(op->number, pid);
+}
+
 /* Which operation a process belongs to by what it is itself. A kill comes before any other signal. The
    first process of a command is known without its mark, which it has not got at once. */
 static struct tree_op *owner(const struct seen *s, const struct procfs_stat *stat, bool *stray) {
@@ -106,6 +112,7 @@ static struct tree_op *owner(const struct seen *s, const struct procfs_stat *sta
         bool by_leader = op->leader != 0 &&
                          (s->pid == op->leader || stat->session == op->leader || stat->group == op->leader);
         if (!by_mark && !by_leader && !(*stray && (op->alone || was_signalled(op, s->pid)))) continue;
+        if (!concerns(op, s->pid)) continue;
         found = op;
         if (op->signal == SIGKILL) break;
     }
@@ -196,7 +203,8 @@ static void signal_member(const struct seen *s) {
 static void orphan_ended(pid_t pid) {
     uint64_t hard, number = procfs_realtime_limit(pid, &hard) ? number_of(hard) : 0;
     for (struct tree_op *op = ops; op != NULL; op = op->next)
-        if (number == 0 || op->number == TREE_ALL || op->number == number) op->stirred = true;
+        if ((number == 0 || op->number == TREE_ALL || op->number == number) && concerns(op, pid))
+            op->stirred = true;
     (void)procfs_fell_short(); /* then its number is 0 */
 }
 
@@ -209,7 +217,7 @@ static bool is_survivor(const struct tree_op *op, pid_t pid) {
 static void finish(struct tree_op *op) {
     if (op->signal != SIGKILL) op->survivor_count = 0;
     for (size_t i = 0; i < seen_count && op->signal == SIGKILL; i++)
-        if (seen[i].stray && seen[i].op == NULL && seen[i].started >= op->since)
+        if (seen[i].stray && seen[i].op == NULL && seen[i].started >= op->since && concerns(op, seen[i].pid))
             note_survivor(op, seen[i].pid);
     if (op->signal == SIGKILL && op->leader != 0 && !is_survivor(op, op->leader))
         note_survivor(op, op->leader);

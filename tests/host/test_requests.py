@@ -104,3 +104,32 @@ def test_a_file_that_may_not_be_written_is_written_in_ranges():
         for offset, data in ((0, b"12345"), (5, b"67890")):
             assert a.request("PUT", f"/files/write?path=f&offset={offset}&mode=444", body=data).status == 200
         assert a.run("cat f; stat -c %a f").stdout == b"1234567890444\n"
+
+
+DAEMON = """
+import os, resource, time
+resource.setrlimit(15, (5, 5))  # RLIMIT_RTTIME, where the agent's mark is: now it is nobody's
+if os.fork():
+    os._exit(0)
+os.setsid()
+open("ready", "w").close()
+time.sleep(1000)
+"""
+
+
+def survivors_next_door(off):
+    """What is said to have survived a kill in one sandbox when a daemon of another has got rid of its mark."""
+    with HostAgent(off=off) as host:
+        a, b = host.create(2)
+        process = b.start("exec sleep 1000")
+        a.run(["python3", "-c", DAEMON], cwd=str(a.home))
+        wait_until((a.home / "ready").exists, what="the daemon")
+        return b.request("DELETE", f"/processes/{process['id']}").json()["survivors"]
+
+
+def test_a_kill_tells_nothing_of_other_sandboxes():
+    assert survivors_next_door("") == []
+
+
+def test_control_kills_next_door():
+    assert survivors_next_door("tree-owner") != []
