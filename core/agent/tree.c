@@ -95,7 +95,7 @@ static bool was_signalled(const struct tree_op *op, pid_t pid) {
 
 /* A sandbox of a host could take on the mark of another's command, or nobody's. */
 static bool concerns(const struct tree_op *op, pid_t pid) {
-    return agent.host == NULL || agent.host->owns(op->number, pid);
+    return agent_host() == NULL || agent_host()->owns(op->number, pid);
 }
 
 /* Which operation a process belongs to by what it is itself. A kill comes before any other signal. The

@@ -33,7 +33,7 @@ void workers_submit(struct job *j) {
     (void)j;
     abort();
 }
-struct tenant *tenant_new(char *const *env, const struct tenant_limits *limits, int64_t idle_ms, bool *full) {
+struct tenant *tenant_new(char *const *env, const struct limits *limits, int64_t idle_ms, bool *full) {
     (void)env;
     (void)limits;
     (void)idle_ms;
