@@ -12,6 +12,7 @@ cmd_function cmd_process_exec, cmd_process_spawn, cmd_process_list, cmd_process_
 cmd_function cmd_kill;
 cmd_function cmd_files_list, cmd_copy;
 cmd_function cmd_sandboxes_list, cmd_sandboxes_info, cmd_sandboxes_reap;
+cmd_function cmd_pool_create, cmd_pool_list, cmd_pool_info, cmd_pool_delete;
 cmd_function cmd_connect, cmd_hardware, cmd_doctor;
 
 #endif

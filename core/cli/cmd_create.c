@@ -8,8 +8,7 @@
 
 /* A detached sandbox. When its id cannot be said to anyone it is ended again. */
 int cmd_create(struct session *s, const struct options *o) {
-    sbx_sandbox_options options = prepare_sandbox(o, true);
-    sbx_sandbox *sandbox = prepare_create(s, &options, o->start_timeout_ms);
+    sbx_sandbox *sandbox = prepare_create(s, o, true);
     if (!sandbox) return EXITS_FAILED;
     if (o->json) {
         struct print_json json = {0};

@@ -1,16 +1,14 @@
 #include "cmd.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "ask.h"
 #include "exits.h"
+#include "listing.h"
+#include "pools.h"
 #include "print.h"
-#include "signals.h"
 
 #define SURVIVORS_MS 5000
 
@@ -139,79 +137,100 @@ static int kill_processes(struct session *s, sbx_sandbox *sandbox, const struct 
     return survivors ? EXITS_FAILED : code;
 }
 
-/* What is only left of ended ones is nobody's loss. */
-static size_t count_living(const sbx_sandbox_list *all, const char **owner) {
-    size_t living = 0;
-    for (size_t i = 0; i < sbx_sandbox_list_count(all); i++) {
-        const sbx_sandbox_info_row *row = sbx_sandbox_list_get(all, i);
+/* Whether all of them shall end. What is only left of ended ones is nobody's loss. */
+static bool asked(const struct listing *all) {
+    const char *owner = "this computer";
+    size_t living = 0, pools = sbx_pool_list_count(all->pools);
+    for (size_t i = 0; i < all->count; i++) {
+        const sbx_sandbox_info_row *row = all->rows[i];
         living += row->running || row->stage;
-        if (row->hub_namespace) *owner = row->hub_namespace;
+        if (row->hub_namespace) owner = row->hub_namespace;
     }
-    return living;
+    if (pools) owner = sbx_pool_list_get(all->pools, 0)->hub_namespace;
+    if (!living && !pools) return true;
+    if (pools) {
+        print_question("end %zu sandbox%s and %zu pool%s of %s?", living, living == 1 ? "" : "es", pools,
+                       pools == 1 ? "" : "s", owner);
+    } else {
+        print_question("end %zu sandbox%s of %s?", living, living == 1 ? "" : "es", owner);
+    }
+    if (ask_answer()) return true;
+    print_error("nothing was ended");
+    return false;
 }
 
-static bool is_yes(const char *line, size_t len) {
-    while (len && (line[len - 1] == '\n' || line[len - 1] == '\r' || line[len - 1] == ' '))
-        len--;
-    return (len == 1 && !strncasecmp(line, "y", len)) || (len == 3 && !strncasecmp(line, "yes", len));
+static int end_pools(struct session *s, const sbx_pool_list *pools, uint64_t *ended) {
+    int code = 0;
+    for (size_t i = 0; i < sbx_pool_list_count(pools) && !s->canceled; i++) {
+        sbx_error err;
+        sbx_completion done;
+        sbx_pool *pool = pools_handle(s, NULL, sbx_pool_list_get(pools, i)->name);
+        if (!pool) return EXITS_FAILED;
+        sbx_call call = session_call(s, 0, &call);
+        if (session_wait(s, sbx_pool_delete(NULL, pool, &call, &err), &call, &done, &err) < 0) {
+            code = session_failed(&err);
+        } else {
+            *ended += done.number;
+        }
+        sbx_pool_free(pool);
+    }
+    return code;
 }
 
-/* A line from the terminal, or a signal. */
-static bool answer(void) {
-    char line[256];
-    ssize_t got = -1;
-    struct pollfd ready[] = {{STDIN_FILENO, POLLIN, 0}, {signals_fd(), POLLIN, 0}};
-    while (poll(ready, 2, -1) < 0 && errno == EINTR && !signals_received())
-        continue;
-    if (!signals_received()) got = read(STDIN_FILENO, line, sizeof line);
-    if (got <= 0 || line[got - 1] != '\n') print_bytes(STDERR_FILENO, "\n", 1);
-    return got > 0 && is_yes(line, (size_t)got);
+static int64_t clock_ms(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* Whether all shall end. *min_age_ms: those that were made since are not among those that were named. */
-static bool asked(struct session *s, int64_t *min_age_ms, int *code) {
+/* The pools that jobs have to end with their hosts: those that were there when it was asked, or are now. */
+static bool find_all(struct session *s, const struct options *o, struct listing *all, int64_t *min_age_ms) {
+    sbx_filter which = {SBX_FILTER_INIT};
     sbx_error err;
     sbx_completion done;
-    struct timespec begin, end;
-    const char *owner = "this computer";
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    *all = (struct listing){0};
+    if (!o->yes) {
+        int64_t begun = clock_ms();
+        if (!listing_open(all, s, &which)) return false;
+        if (!asked(all)) {
+            listing_close(all);
+            return false;
+        }
+        *min_age_ms = clock_ms() - begun; /* those made since are not among those that were named */
+        return true;
+    }
+    if (strcmp(options_provider(o->provider), "jobs") != 0) return true;
     sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_sandbox_list_all(NULL, s->client, NULL, &call, &err), &call, &done, &err) !=
+    if (session_wait(s, sbx_pool_list_all(NULL, s->client, NULL, &call, &err), &call, &done, &err) ==
         SBX_OK) {
-        *code = session_failed(&err);
-        return false;
+        all->pools = done.pools;
+        return true;
     }
-    size_t living = count_living(done.sandboxes, &owner);
-    if (living) print_question("end %zu sandbox%s of %s?", living, living == 1 ? "" : "es", owner);
-    session_release(&done);
-    bool yes = !living || answer();
-    if (!yes) {
-        print_error("nothing was ended");
-        *code = EXITS_FAILED;
-    }
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    *min_age_ms = (int64_t)(end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
-    return yes;
+    session_failed(&err);
+    return false;
 }
 
 static int kill_all(struct session *s, const struct options *o) {
     sbx_filter which = {SBX_FILTER_INIT};
-    int code = 0;
-    if (!o->yes && !(isatty(STDIN_FILENO) && isatty(STDERR_FILENO))) {
+    struct listing all;
+    if (!o->yes && !ask_possible()) {
         print_error("--all without an id ends every sandbox of yours: with -y (--yes) it does so without "
                     "asking, which needs a terminal");
         return EXITS_FAILED;
     }
-    if (!o->yes && !asked(s, &which.min_age_ms, &code)) return code;
+    if (!find_all(s, o, &all, &which.min_age_ms)) return EXITS_FAILED;
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
+    int code = 0;
     if (session_wait(s, sbx_reap(NULL, s->client, &which, &call, &err), &call, &done, &err) < 0)
-        return session_failed(&err);
-    if (o->json) {
-        printf("{\"ended\":%llu}\n", (unsigned long long)done.number);
-    }
-    return 0;
+        code = session_failed(&err);
+    uint64_t ended = done.number;
+    int pools = end_pools(s, all.pools, &ended);
+    listing_close(&all);
+    if (!code) code = pools;
+    if (!code && o->json) printf("{\"ended\":%llu}\n", (unsigned long long)ended);
+    return code;
 }
 
 int cmd_kill(struct session *s, const struct options *o) {

@@ -1,61 +1,58 @@
 #include "cmd.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "exits.h"
+#include "listing.h"
 #include "print.h"
 
 #define CENTURY_MS ((int64_t)100 * 365 * 24 * 3600 * 1000)
 
-static void print_time(struct print_table *table, int64_t ms) {
-    char text[32] = "";
-    time_t at = (time_t)(ms / 1000);
-    struct tm local;
-    localtime_r(&at, &local);
-    if (ms > 0) strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
-    print_table_cell(table, "%s", text);
-}
-
-static void print_jobs(const sbx_sandbox_list *list) {
-    static const char *const heads[] = {"ID", "STAGE", "IMAGE", "FLAVOR", "CREATED", "RUNNING SINCE", "COST"};
-    struct print_table *table = print_table_new(7, heads, "llllllr");
-    for (size_t i = 0; i < sbx_sandbox_list_count(list); i++) {
-        const sbx_sandbox_info_row *row = sbx_sandbox_list_get(list, i);
+/* Sandboxes of pools have a column for that where there are any; what they cost is their hosts' cost. */
+static void print_jobs(const struct listing *list) {
+    static const char *const heads[] = {"ID",      "STAGE",         "IMAGE", "FLAVOR",
+                                        "CREATED", "RUNNING SINCE", "COST",  "POOL"};
+    struct print_table *table = print_table_new(list->pooled ? 8 : 7, heads, "llllllrl");
+    for (size_t i = 0; i < list->count; i++) {
+        const sbx_sandbox_info_row *row = list->rows[i];
         print_table_cell(table, "%s", row->id);
         print_table_cell(table, "%s", row->stage);
         print_table_cell(table, "%s", row->image);
         print_table_cell(table, "%s", row->flavor);
-        print_time(table, row->created_at_ms);
-        print_time(table, row->started_at_ms);
-        if (row->cost_micro_usd < 0) {
+        print_table_time(table, row->created_at_ms);
+        print_table_time(table, row->started_at_ms);
+        if (row->pool) {
+            print_table_cell(table, "%s", "");
+        } else if (row->cost_micro_usd < 0) {
             print_table_cell(table, "?");
         } else {
             print_table_cell(table, "$%.4f", (double)row->cost_micro_usd / 1e6);
         }
+        if (list->pooled) print_table_cell(table, "%s", row->pool ? row->pool : "");
     }
     print_table_end(table);
 }
 
-static void print_local(const sbx_sandbox_list *list) {
-    struct print_table *table =
-        print_table_new(5, (const char *const[]){"ID", "PROVIDER", "STATE", "CREATED", "PID"}, "llllr");
-    for (size_t i = 0; i < sbx_sandbox_list_count(list); i++) {
-        const sbx_sandbox_info_row *row = sbx_sandbox_list_get(list, i);
+static void print_local(const struct listing *list) {
+    static const char *const heads[] = {"ID", "PROVIDER", "STATE", "CREATED", "PID", "POOL"};
+    struct print_table *table = print_table_new(list->pooled ? 6 : 5, heads, "llllrl");
+    for (size_t i = 0; i < list->count; i++) {
+        const sbx_sandbox_info_row *row = list->rows[i];
         print_table_cell(table, "%s", row->id);
         print_table_cell(table, "%s", row->provider);
         print_table_cell(table, "%s", !row->running ? "ended" : row->damaged ? "damaged" : "running");
-        print_time(table, row->created_at_ms);
+        print_table_time(table, row->created_at_ms);
         print_table_cell(table, "%lld", (long long)row->pid);
+        if (list->pooled) print_table_cell(table, "%s", row->pool ? row->pool : "");
     }
     print_table_end(table);
 }
 
-static void print_json(const sbx_sandbox_list *list) {
+static void print_json(const struct listing *list) {
     struct print_json json = {0};
     print_json_begin(&json, '[');
-    for (size_t i = 0; i < sbx_sandbox_list_count(list); i++) {
-        const sbx_sandbox_info_row *row = sbx_sandbox_list_get(list, i);
+    for (size_t i = 0; i < list->count; i++) {
+        const sbx_sandbox_info_row *row = list->rows[i];
         print_json_begin(&json, '{');
         print_json_member_text(&json, "id", row->id);
         print_json_member_text(&json, "provider", row->provider);
@@ -71,6 +68,7 @@ static void print_json(const sbx_sandbox_list *list) {
         print_json_member_code(&json, "started_at_ms", row->started_at_ms > 0, row->started_at_ms);
         print_json_member_code(&json, "cost_micro_usd", row->stage && row->cost_micro_usd >= 0,
                                row->cost_micro_usd);
+        print_json_member_text(&json, "pool", row->pool);
         print_json_end(&json, '}');
     }
     print_json_end(&json, ']');
@@ -83,16 +81,12 @@ static sbx_filter filter(const struct options *o) {
 }
 
 int cmd_sandboxes_list(struct session *s, const struct options *o) {
-    sbx_error err;
-    sbx_completion done;
+    struct listing list;
     sbx_filter which = filter(o);
-    sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_sandbox_list_all(NULL, s->client, &which, &call, &err), &call, &done, &err) !=
-        SBX_OK)
-        return session_failed(&err);
+    if (!listing_open(&list, s, &which)) return EXITS_FAILED;
     bool jobs = strcmp(options_provider(o->provider), "jobs") == 0;
-    (o->json ? print_json : jobs ? print_jobs : print_local)(done.sandboxes);
-    session_release(&done);
+    (o->json ? print_json : jobs ? print_jobs : print_local)(&list);
+    listing_close(&list);
     return print_end();
 }
 

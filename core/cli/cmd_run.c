@@ -17,8 +17,7 @@ int cmd_run(struct session *s, const struct options *o) {
     command.input_open = !o->no_stdin && pump_has_input();
 
     int code = EXITS_FAILED;
-    sbx_sandbox_options options = prepare_sandbox(o, false);
-    sbx_sandbox *sandbox = prepare_create(s, &options, o->start_timeout_ms);
+    sbx_sandbox *sandbox = prepare_create(s, o, false);
     if (sandbox) {
         code = pump_run(s, sandbox, &command);
         sbx_error err;

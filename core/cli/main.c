@@ -41,7 +41,8 @@ static const struct command {
      "It ends by hfsandbox kill, or by itself when nothing has used it for the idle timeout.\n\n"
      "  ID=$(hfsandbox create)\n"
      "  ID=$(hfsandbox create --idle-timeout 2h -e MODE=test -w /tmp)\n"
-     "  ID=$(hfsandbox create --provider jobs --image debian:12 --secret API_KEY --label team=red)\n",
+     "  ID=$(hfsandbox create --provider jobs --image debian:12 --secret API_KEY --label team=red)\n"
+     "  ID=$(hfsandbox create --pool rollouts)\n",
      NULL,
      false},
     {{"connect", OPTIONS_START | OPTIONS_JSON, 1, 1, false, {"the id of a sandbox"}},
@@ -56,7 +57,8 @@ static const struct command {
      cmd_sandboxes_list,
      "[OPTIONS]",
      "list your sandboxes",
-     "Of jobs also what they have cost until now, by the price list.\n\n"
+     "Of jobs also what they have cost until now, by the price list. Those of pools are listed with their "
+     "pool; it is the\nhosts of that which cost.\n\n"
      "  hfsandbox list\n  hfsandbox list --json | jq -r '.[].id'\n"
      "  hfsandbox list --provider jobs --namespace my-org --label team=red\n",
      NULL,
@@ -156,6 +158,40 @@ static const struct command {
      "  hfsandbox info \"$ID\"\n  hfsandbox info \"$ID\" --json | jq .isolation.steps\n",
      NULL,
      false},
+    {{"pool create", OPTIONS_POOL | OPTIONS_START | OPTIONS_JSON, 0, 0, false, {NULL}},
+     cmd_pool_create,
+     "[OPTIONS]",
+     "make a pool that stays, print its name",
+     "It is there for hfsandbox create --pool and run --pool, from any computer with the same Hub token "
+     "(local: of the same\nuser). Its hosts end when they have carried no sandbox for the idle timeout, or "
+     "by hfsandbox pool delete; a local pool\nhas none, and stays.\n\n"
+     "  POOL=$(hfsandbox pool create --per-host 20)\n"
+     "  hfsandbox pool create --provider jobs --name rollouts --flavor cpu-upgrade --warm 2 --max-hosts 4\n",
+     NULL,
+     false},
+    {{"pool list", OPTIONS_OWNER | OPTIONS_JSON, 0, 0, false, {NULL}},
+     cmd_pool_list,
+     "[OPTIONS]",
+     "list pools",
+     "  hfsandbox pool list\n  hfsandbox pool list --provider jobs --namespace my-org --json\n",
+     NULL,
+     false},
+    {{"pool info", OPTIONS_OWNER | OPTIONS_JSON, 1, 1, false, {"the name of a pool"}},
+     cmd_pool_info,
+     "NAME [OPTIONS]",
+     "show a pool: its hosts, their load, isolation and age",
+     "  hfsandbox pool info rollouts\n  hfsandbox pool info my-org/rollouts --json | jq .hosts\n",
+     NULL,
+     false},
+    {{"pool delete", OPTIONS_OWNER | OPTIONS_DELETE | OPTIONS_JSON, 1, 1, false, {"the name of a pool"}},
+     cmd_pool_delete,
+     "NAME [OPTIONS]",
+     "end a pool with its hosts and sandboxes",
+     "When it has sandboxes, on a terminal it says how many and asks first; elsewhere it ends none without "
+     "-y. Of jobs, the hosts\nthat your token's user has made.\n\n"
+     "  hfsandbox pool delete rollouts\n  hfsandbox pool delete rollouts -y\n",
+     NULL,
+     false},
     {{"reap", OPTIONS_REAP | OPTIONS_FILTER | OPTIONS_JSON, 0, 0, false, {NULL}},
      cmd_sandboxes_reap,
      "[OPTIONS]",
@@ -243,17 +279,25 @@ static const char ENVIRONMENT[] =
     "  CURL_CA_BUNDLE      the certificates to trust; else those of SSL_CERT_FILE, else the system's\n"
     "http_proxy, https_proxy, all_proxy and no_proxy count as in other programs.\n";
 
+static const char POOLS[] =
+    "A pool is many sandboxes in few machines: making one costs a round trip where a host has room. Local, "
+    "this computer is the\nhost, and each sandbox has namespaces of its own, as any local one. Of jobs, each "
+    "host is a Job that keeps its sandboxes\napart by user, Landlock, limits and system call filter, not by "
+    "machines: a pool is for code within one circle of trust.\n";
+
 static int help(void) {
     puts("Usage: hfsandbox COMMAND ...\n\nRuns code in an isolated sandbox, on this computer or on Hugging "
          "Face Jobs.\n\nCommands:");
     for (size_t i = 0; i < COUNT; i++)
-        printf("  %-8s %s\n", COMMANDS[i].shape.command, COMMANDS[i].summary);
+        printf("  %-12s %s\n", COMMANDS[i].shape.command, COMMANDS[i].summary);
     puts("\nFor example:\n"
          "  hfsandbox run -- python3 -c 'print(6 * 7)'\n"
          "  ID=$(hfsandbox create)\n"
          "  hfsandbox cp script.py \"$ID\":\n"
          "  hfsandbox exec \"$ID\" -- python3 script.py\n"
-         "  hfsandbox kill \"$ID\"\n");
+         "  hfsandbox kill \"$ID\"\n"
+         "  POOL=$(hfsandbox pool create)\n"
+         "  ID=$(hfsandbox create --pool \"$POOL\")\n");
     printf("%s\n%s", EXIT_CODES, ENVIRONMENT);
     puts("\nhfsandbox COMMAND --help shows a command's options and examples; hfsandbox --version the "
          "version.");
@@ -274,9 +318,40 @@ static int help_command(const struct command *command) {
     return print_end();
 }
 
-static const struct command *find(const char *name) {
+/* Whether commands of two words begin with this one. */
+static bool is_family(const char *name) {
+    size_t len = strlen(name);
+    for (size_t i = 0; i < COUNT; i++) {
+        if (strncmp(COMMANDS[i].shape.command, name, len) == 0 && COMMANDS[i].shape.command[len] == ' ')
+            return true;
+    }
+    return false;
+}
+
+static int help_family(const char *name) {
+    size_t len = strlen(name);
+    printf("Usage: hfsandbox %s COMMAND ...\n\n%s\nCommands:\n", name, POOLS);
+    for (size_t i = 0; i < COUNT; i++) {
+        const struct options_shape *shape = &COMMANDS[i].shape;
+        if (strncmp(shape->command, name, len) == 0 && shape->command[len] == ' ')
+            printf("  %-12s %s\n", shape->command, COMMANDS[i].summary);
+    }
+    printf("\nhfsandbox %s COMMAND --help shows a command's options and examples.\n", name);
+    return print_end();
+}
+
+/* The command that the first words name; *used: how many. NULL: said why. */
+static const struct command *find(char **words, int count, int *used) {
+    char name[64];
     const struct command *nearest = NULL;
     size_t least = 3;
+    *used = is_family(words[0]) ? 2 : 1;
+    if (*used > count || (*used == 2 && words[1][0] == '-')) {
+        print_error("what is to be done with a %s? hfsandbox %s --help shows the commands", words[0],
+                    words[0]);
+        return NULL;
+    }
+    snprintf(name, sizeof name, "%.40s%s%.20s", words[0], *used == 2 ? " " : "", *used == 2 ? words[1] : "");
     for (size_t i = 0; i < COUNT; i++) {
         size_t distance = values_distance(name, COMMANDS[i].shape.command);
         if (distance == 0) return &COMMANDS[i];
@@ -324,6 +399,10 @@ static int run(const struct command *command, int argc, char **argv) {
     return code;
 }
 
+static bool is_help(const char *word) {
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 int main(int argc, char **argv) {
     if (!open_standard()) return EXITS_FAILED;
     print_prepare();
@@ -336,19 +415,23 @@ int main(int argc, char **argv) {
         printf("hfsandbox %s\n", sbx_version());
         return print_end();
     }
-    bool asks = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0;
-    if (asks && argc < 3) return help();
-    if (asks && argc > 3) {
-        print_error("help takes one command");
-        return EXITS_FAILED;
-    }
+    bool asks = is_help(name) || strcmp(name, "help") == 0;
+    char **words = argv + 1 + asks;
+    int count = argc - 1 - asks, used;
+    if (asks && !count) return help();
     if (name[0] == '-' && !asks) {
         print_error("unknown option %s: options follow the command, as in hfsandbox run %s; hfsandbox --help "
                     "shows more",
                     name, name);
         return EXITS_FAILED;
     }
-    const struct command *command = find(asks ? argv[2] : name);
+    if (is_family(words[0]) && (asks ? count == 1 : count > 1 && is_help(words[1])))
+        return help_family(words[0]);
+    const struct command *command = find(words, count, &used);
     if (!command) return EXITS_FAILED;
-    return asks ? help_command(command) : run(command, argc - 2, argv + 2);
+    if (asks && count > used) {
+        print_error("help takes one command");
+        return EXITS_FAILED;
+    }
+    return asks ? help_command(command) : run(command, count - used, words + used);
 }

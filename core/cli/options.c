@@ -16,6 +16,7 @@ enum kind {
     LIFETIME,
     SIZE,
     NUMBER,
+    QUANTITY,
     SIGNAL,
     PAIR,
     LIST,
@@ -50,6 +51,14 @@ static const struct option {
     {OPTIONS_BACKGROUND, NULL, 0, "tag", "TEXT", TEXT, FIELD(tag), "a label of yours, shown by ps"},
     {OPTIONS_SANDBOX, NULL, 0, "idle-timeout", "DURATION", DURATION_OR_NONE, FIELD(idle_timeout_ms),
      "end the sandbox when nothing has used it for so long, or none (default 10m; run, local: none)"},
+    {OPTIONS_SANDBOX, NULL, 0, "pool", "NAME", TEXT, FIELD(pool),
+     "make it in this pool, which hfsandbox pool create has made"},
+    {OPTIONS_POOL, NULL, 0, "name", "NAME", TEXT, FIELD(name),
+     "letters, digits, - _ and .; a pool of that name that is there is used (default: a random one)"},
+    {OPTIONS_POOL, NULL, 0, "per-host", "N", QUANTITY, FIELD(per_host),
+     "sandboxes in each host; this computer is one (default 50)"},
+    {OPTIONS_POOL, NULL, 0, "max-hosts", "N", QUANTITY, FIELD(max_hosts),
+     "the most hosts at a time (default: jobs as many as it takes, local 1)"},
     {OPTIONS_START, NULL, 0, "start-timeout", "DURATION", DURATION_OR_NONE, FIELD(start_timeout_ms),
      "give up when it does not answer after this time, and leave nothing new behind, or none (default 2m)"},
     {OPTIONS_SANDBOX, "local", 0, "isolation", "LEVEL", TEXT, FIELD(isolation),
@@ -59,17 +68,23 @@ static const struct option {
     {OPTIONS_SANDBOX, "local", 0, "bind", "SRC[:DST]", BIND, 0,
      "show a file or directory of this computer inside, read-only"},
     {OPTIONS_SANDBOX, "local", 0, "bind-rw", "SRC[:DST]", BIND_RW, 0, "the same, writable"},
-    {OPTIONS_SANDBOX, "local", 0, "memory", "SIZE", SIZE, FIELD(memory),
+    {OPTIONS_SANDBOX | OPTIONS_OWN, "local", 0, "memory", "SIZE", SIZE, FIELD(memory),
      "limit of all its processes together (512M, 2G)"},
-    {OPTIONS_SANDBOX, "local", 0, "processes", "N", NUMBER, FIELD(processes),
+    {OPTIONS_SANDBOX | OPTIONS_OWN, "local", 0, "processes", "N", NUMBER, FIELD(processes),
      "limit of processes and threads"},
     {OPTIONS_SANDBOX, "local", 0, "disk", "SIZE", SIZE, FIELD(disk),
      "limit of what it writes, which is kept in memory"},
     {OPTIONS_SANDBOX, "local", 0, "open-files", "N", NUMBER, FIELD(open_files),
      "limit of open files of each process"},
-    {OPTIONS_SANDBOX | OPTIONS_DOCTOR, "jobs", 0, "image", "IMAGE", TEXT, FIELD(image),
+    {OPTIONS_POOL, "jobs", 0, "warm", "N", QUANTITY, FIELD(warm),
+     "how many hosts to wait for; those that are there count (default 1)"},
+    {OPTIONS_POOL, "jobs", 0, "idle-timeout", "DURATION", DURATION_OR_NONE, FIELD(idle_timeout_ms),
+     "end a host when it has carried no sandbox for so long, or none (default 10m)"},
+    {OPTIONS_SANDBOX | OPTIONS_OWN, "jobs", 0, "spread", NULL, FLAG, FIELD(spread),
+     "with --pool: in the host with the fewest sandboxes, not in the fullest one that has room"},
+    {OPTIONS_SANDBOX | OPTIONS_DOCTOR | OPTIONS_POOL, "jobs", 0, "image", "IMAGE", TEXT, FIELD(image),
      "a Docker image, or a Space as hf.co/spaces/OWNER/NAME (default python:3.12)"},
-    {OPTIONS_SANDBOX | OPTIONS_DOCTOR, "jobs", 0, "flavor", "FLAVOR", TEXT, FIELD(flavor),
+    {OPTIONS_SANDBOX | OPTIONS_DOCTOR | OPTIONS_POOL, "jobs", 0, "flavor", "FLAVOR", TEXT, FIELD(flavor),
      "the hardware, as hfsandbox hardware lists it (default cpu-basic)"},
     {OPTIONS_SANDBOX, "jobs", 0, "secret", "NAME[=VALUE]", PAIR, FIELD(secrets),
      "as --env, but the Hub shows it to nobody; without =VALUE it is copied from here"},
@@ -77,8 +92,9 @@ static const struct option {
      "hf://[models/|datasets/|spaces/|buckets/]OWNER/NAME[@REV][/PATH]:/MOUNT[:ro|:rw]"},
     {OPTIONS_SANDBOX | OPTIONS_FILTER, "jobs", 'l', "label", "KEY=VALUE", LIST, FIELD(labels),
      "a label of the job; of list and reap: only sandboxes with all these labels"},
-    {OPTIONS_SANDBOX | OPTIONS_FILTER | OPTIONS_DOCTOR, "jobs", 0, "namespace", "NAME", TEXT,
-     FIELD(hub_namespace), "the user or organization that owns and pays it (default: the token's user)"},
+    {OPTIONS_SANDBOX | OPTIONS_FILTER | OPTIONS_DOCTOR | OPTIONS_POOL | OPTIONS_OWNER | OPTIONS_OWN, "jobs",
+     0, "namespace", "NAME", TEXT, FIELD(hub_namespace),
+     "the user or organization that owns and pays it (default: the token's user)"},
     {OPTIONS_SANDBOX, "jobs", 0, "forward-hf-token", NULL, FLAG, FIELD(forward_hf_token),
      "commands find your token in HF_TOKEN: they can act as you and enter your other sandboxes"},
     {OPTIONS_SANDBOX, "jobs", 0, "lifetime", "DURATION", LIFETIME, FIELD(lifetime_ms),
@@ -102,6 +118,8 @@ static const struct option {
      "every command of sandbox ID; without ID every sandbox of yours, after a question on the terminal"},
     {OPTIONS_KILL, NULL, 'y', "yes", NULL, FLAG, FIELD(yes),
      "do not ask; where there is no terminal, --all without ID needs it"},
+    {OPTIONS_DELETE, NULL, 'y', "yes", NULL, FLAG, FIELD(yes),
+     "end it with all its sandboxes, whoever uses them, without asking"},
     {OPTIONS_COPY, NULL, 'r', "recursive", NULL, FLAG, FIELD(recursive),
      "copy directories with all that is in them"},
     {OPTIONS_REAP, NULL, 0, "older-than", "DURATION", OLDER_THAN, 0,
@@ -156,15 +174,34 @@ const char *options_provider(const char *given) {
 
 static const char *const PROVIDERS[] = {"local", "jobs"};
 
-/* When all options are known: --provider may come last. */
+static bool refuse_provider(const char *name, size_t of, const char *provider, const char *or_else) {
+    print_error(
+        "--%s is an option of provider %s, and the provider here is %s: use --provider %s%s, or leave "
+        "the option out",
+        name, PROVIDERS[of], provider, PROVIDERS[of], or_else);
+    return false;
+}
+
+/* When all options are known: --provider may come last, and so may --pool. */
 static bool check_provider(const struct options *o) {
     const char *provider = options_provider(o->provider);
+    bool jobs = strcmp(provider, PROVIDERS[1]) == 0;
     for (size_t i = 0; i < 2; i++) {
-        if (!o->only[i] || strcmp(provider, PROVIDERS[i]) == 0) continue;
+        if (strcmp(provider, PROVIDERS[i]) == 0) continue;
+        if (o->only[i]) return refuse_provider(o->only[i], i, provider, "");
+        if (o->pooled[i] && !(jobs && o->pool))
+            return refuse_provider(o->pooled[i], i, provider, jobs ? " or --pool" : "");
+    }
+    if (o->pool && jobs && o->only[1]) {
         print_error(
-            "--%s is an option of provider %s, and the provider here is %s: use --provider %s, or leave "
-            "the option out",
-            o->only[i], PROVIDERS[i], provider, PROVIDERS[i]);
+            "--%s is an option of a machine, and that of a sandbox in a pool is there already: leave it or "
+            "--pool out%s",
+            o->only[1],
+            find(OPTIONS_POOL, o->only[1], strlen(o->only[1]), 0) ? "; hfsandbox pool create takes it" : "");
+        return false;
+    }
+    if (o->spread && !o->pool) {
+        print_error("--spread is of sandboxes in a pool: say which with --pool, or leave it out");
         return false;
     }
     return true;
@@ -174,7 +211,9 @@ static bool take(struct options *o, const struct option *option, const char *val
     char *field = (char *)o + option->field;
     bool good = true;
     const char *form = "";
-    if (option->provider) o->only[strcmp(option->provider, PROVIDERS[1]) == 0] = option->name;
+    if (option->provider)
+        (option->groups & OPTIONS_OWN ? o->pooled : o->only)[strcmp(option->provider, PROVIDERS[1]) == 0] =
+            option->name;
     switch (option->kind) {
     case FLAG:
         *(bool *)(void *)field = true;
@@ -208,6 +247,11 @@ static bool take(struct options *o, const struct option *option, const char *val
     case NUMBER:
         form = "a number";
         good = values_number((uint64_t *)(void *)field, value);
+        break;
+    case QUANTITY:
+        form = option->field == FIELD(warm) ? "a number from 1 to 1000" : "a number from 1 to 1000000";
+        good = values_number((uint64_t *)(void *)field, value) && *(uint64_t *)(void *)field >= 1 &&
+               *(uint64_t *)(void *)field <= (option->field == FIELD(warm) ? 1000 : 1000000);
         break;
     case SIGNAL:
         form = "the name or number of a signal, like TERM or 15";

@@ -23,7 +23,11 @@ enum {
     OPTIONS_COPY = 1 << 10,
     OPTIONS_REAP = 1 << 11,
     OPTIONS_DOCTOR = 1 << 12,
-    OPTIONS_JSON = 1 << 13
+    OPTIONS_JSON = 1 << 13,
+    OPTIONS_OWNER = 1 << 14, /* whose */
+    OPTIONS_POOL = 1 << 15,  /* what a new pool is like */
+    OPTIONS_DELETE = 1 << 16,
+    OPTIONS_OWN = 1 << 17 /* no command's: the option is the sandbox's own, not its machine's */
 };
 
 struct options_list {
@@ -33,19 +37,21 @@ struct options_list {
 
 struct options {
     /* What was given; 0, NULL, false = not given. */
-    bool help, json, verbose, no_stdin, follow, all, yes, leader, recursive, create, forward_hf_token;
+    bool help, json, verbose, no_stdin, follow, all, yes, leader, recursive, create, forward_hf_token, spread;
     struct options_list env, secrets, labels, volumes;
     const char *cwd, *shell, *tag, *provider, *isolation, *network, *image, *flavor, *hub_namespace,
-        *client_key;
+        *client_key, *pool, *name;
     sbx_bind *binds; /* sources and targets allocated */
     size_t bind_count;
     uint16_t *ports;
     size_t port_count;
-    uint64_t processes, memory, disk, open_files, from_stdout, from_stderr, max_cost_micro_usd;
+    uint64_t processes, memory, disk, open_files, from_stdout, from_stderr, max_cost_micro_usd, per_host,
+        max_hosts, warm;
     int64_t timeout_ms, idle_timeout_ms, start_timeout_ms, lifetime_ms, older_than_ms;
     bool older_than_given;
     int signal;
-    const char *only[2]; /* names of given options that only local, only jobs has */
+    const char *only[2];   /* names of given options that only local, only jobs has */
+    const char *pooled[2]; /* the same of those that a sandbox in a pool has with either */
     /* What is no option. */
     const char *operands[4];
     size_t operand_count;

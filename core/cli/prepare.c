@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "pools.h"
 #include "print.h"
 #include "progress.h"
 
@@ -58,13 +59,15 @@ sbx_sandbox_options prepare_sandbox(const struct options *o, bool detached) {
                                  .client_key = o->client_key};
 }
 
-sbx_sandbox *prepare_create(struct session *s, const sbx_sandbox_options *options, int64_t timeout_ms) {
+sbx_sandbox *prepare_create(struct session *s, const struct options *o, bool detached) {
     sbx_error err;
     sbx_completion done;
-    sbx_call call = session_call(s, timeout_ms, &call);
+    if (o->pool) return pools_sandbox(s, o, detached);
+    sbx_sandbox_options options = prepare_sandbox(o, detached);
+    sbx_call call = session_call(s, o->start_timeout_ms, &call);
     if (!s->verbose) progress_begin(NULL);
     sbx_status status =
-        session_wait(s, sbx_sandbox_create(NULL, s->client, options, &call, &err), &call, &done, &err);
+        session_wait(s, sbx_sandbox_create(NULL, s->client, &options, &call, &err), &call, &done, &err);
     progress_end();
     if (status == SBX_OK) return done.sandbox;
     session_failed(&err);

@@ -9,7 +9,7 @@
 bool prepare_command(sbx_command *out, const char ***argv, const struct options *options);
 sbx_sandbox_options prepare_sandbox(const struct options *options, bool detached);
 
-/* A new sandbox, or NULL, said why. timeout_ms 0 = the library's. */
-sbx_sandbox *prepare_create(struct session *s, const sbx_sandbox_options *options, int64_t timeout_ms);
+/* A new sandbox, in the pool of --pool if there is one; or NULL, said why. */
+sbx_sandbox *prepare_create(struct session *s, const struct options *options, bool detached);
 
 #endif

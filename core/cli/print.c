@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "exits.h"
@@ -208,6 +209,15 @@ void print_table_cell(struct print_table *table, const char *format, ...) {
     }
     add_cell(table, text, (size_t)len);
     free(text);
+}
+
+void print_table_time(struct print_table *table, int64_t ms) {
+    char text[32] = "";
+    time_t at = (time_t)(ms / 1000);
+    struct tm local;
+    localtime_r(&at, &local);
+    if (ms > 0) strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
+    print_table_cell(table, "%s", text);
 }
 
 void print_table_end(struct print_table *table) {

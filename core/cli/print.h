@@ -37,6 +37,8 @@ struct print_table *print_table_new(size_t columns, const char *const *heads,
                                     const char *aligned); /* 'l' or 'r' each */
 void print_table_cell(struct print_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void print_table_time(struct print_table *table,
+                      int64_t ms); /* since 1970, in local time; 0 = an empty cell */
 void print_table_end(struct print_table *table);
 
 /* JSON on standard output; zero-initialised. Bytes that are no UTF-8 become U+FFFD. */

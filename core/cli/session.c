@@ -100,6 +100,8 @@ void session_release(sbx_completion *done) {
     sbx_process_list_free(done->processes);
     sbx_sandbox_list_free(done->sandboxes);
     sbx_hardware_list_free(done->hardware);
+    sbx_pool_free(done->pool);
+    sbx_pool_list_free(done->pools);
     if (done->event) sbx_event_free(done->event);
     if (done->file) sbx_file_info_free(done->file);
     *done = (sbx_completion){SBX_COMPLETION_INIT};
@@ -148,6 +150,10 @@ static const struct {
              {"lifetime_ms", "--lifetime", true},
              {"max_cost_micro_usd", "--max-cost", true},
              {"idle_timeout_ms", "--idle-timeout", true},
+             {"name", "the name", false},
+             {"max_hosts", "--max-hosts of hfsandbox pool create", true},
+             {"sandboxes_per_host", "--per-host", true},
+             {"make it larger", "make it larger with hfsandbox pool create", true},
              {"sbx_hardware_list_all", "hfsandbox hardware", true},
              {"sbx_sandbox_id", "hfsandbox list", true},
              {"give the option hub_token, ", "", true},

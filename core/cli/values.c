@@ -109,8 +109,11 @@ size_t values_remote(const char *text) {
     size_t len = strcspn(text, ":/");
     if (text[len] == ':') return len;
     if (!text[len] || !len || *text == '.' || *text == '~') return 0;
-    size_t id = strspn(text + len + 1, "0123456789abcdef");
-    return id == JOB_ID_DIGITS && text[len + 1 + id] == ':' ? len + 1 + id : 0;
+    size_t id = strspn(text + len + 1, "0123456789abcdef"), name = 0;
+    if (id != JOB_ID_DIGITS) return 0;
+    len += 1 + id;
+    if (text[len] == '.') name = strcspn(text + len, ":/");
+    return name != 1 && text[len + name] == ':' ? len + name : 0;
 }
 
 size_t values_distance(const char *a, const char *b) {

@@ -17,7 +17,7 @@ bool values_dollars(uint64_t *micro_usd, const char *text); /* 0.5, $2; at most 
 
 /* "ID:path" and "NAMESPACE/ID:path" → the length before the colon; 0 when the text is a path of this
  * computer: without a colon, or with a slash before it, unless what stands between them is the id of a job
- * (24 hex digits). */
+ * (24 hex digits), or of a sandbox of a pool (these, a dot and its name). */
 size_t values_remote(const char *text);
 
 /* How many letters must change to make b from a. */
