@@ -31,7 +31,8 @@ static const struct command {
      "  hfsandbox run -c 'echo \"$1, from $(hostname)\"' -- hello\n"
      "  tar c src | hfsandbox run --timeout 1m --memory 512M -- tar tv\n"
      "  hfsandbox run --bind ~/data:/data --network host -- sh /data/job.sh\n"
-     "  hfsandbox run --provider jobs --flavor t4-small --max-cost 1 -- nvidia-smi\n",
+     "  hfsandbox run --provider jobs --flavor t4-small --max-cost 1 -- nvidia-smi\n"
+     "  hfsandbox run --pool rollouts -- python3 -c 'print(6 * 7)'\n",
      NULL,
      false},
     {{"create", OPTIONS_SANDBOX | OPTIONS_START | OPTIONS_DEFAULTS | OPTIONS_JSON, 0, 0, false, {NULL}},
@@ -118,8 +119,9 @@ static const struct command {
      "A command that was killed stays listed, with its output. Of one that had ended already, what it left "
      "behind "
      "is killed; when\nthat is nothing, it is an error, and so is a process that could not be killed. --all "
-     "without an id ends every sandbox\nthat list shows, of jobs those of the whole namespace: on a terminal "
-     "it says how many and asks first, elsewhere it ends\nnone without -y.\n\n"
+     "without an id ends every sandbox\nthat list shows, of jobs those of the whole namespace, and pools: on "
+     "a "
+     "terminal it says how many and asks first,\nelsewhere it ends none without -y.\n\n"
      "  hfsandbox kill \"$ID\"                       # the sandbox with all that is in it\n"
      "  hfsandbox kill \"$ID\" p-1                   # a command and all that it started\n"
      "  hfsandbox kill \"$ID\" p-1 --signal TERM\n"
@@ -196,7 +198,7 @@ static const struct command {
      cmd_sandboxes_reap,
      "[OPTIONS]",
      "clean up what ended sandboxes left",
-     "Running sandboxes are ended only with an option.\n\n"
+     "Running sandboxes are ended only with an option; of jobs, those of pools by hfsandbox pool delete.\n\n"
      "  hfsandbox reap\n  hfsandbox reap --older-than 1h\n"
      "  hfsandbox reap --provider jobs --label team=red --all\n",
      NULL,

@@ -43,6 +43,17 @@ def test_command_line(user):
     user.nothing_left()
 
 
+def test_pools(user):
+    run = shell(user, blocks("pools")[0])
+    assert run.returncode == 0 and run.stderr == "", run
+    lines = run.stdout.split("\n")
+    assert lines[:4] == ["rollouts", "seed 2", "6 in.txt", "42"]
+    assert re.search(r"^local +RUNNING +2 of 20 +namespaces", run.stdout, re.M)
+    assert len([line for line in lines if re.match(r"local-[0-9a-f]{12} .* rollouts$", line)]) == 2
+    assert user.json("list") == [] and user.ok("pool", "list").count(b"\n") == 1
+    user.nothing_left()
+
+
 @pytest.fixture(scope="module")
 def compiler(tmp_path_factory):
     """Where cc is; a library built with a sanitizer can only be used by a program that is too."""
@@ -126,9 +137,9 @@ def test_the_tree_is_as_described():
 def test_man_page_names_every_command_and_option(user):
     page = (ROOT / "packaging/hfsandbox.1").read_text().replace("\\-", "-")
     overview = user.ok("--help").decode().split("For example")[0]
-    for command in re.findall(r"^  (\w+) {2,}[a-z]", overview, re.M):
+    for command in re.findall(r"^  (\w+(?: \w+)?) {2,}[a-z]", overview, re.M):
         assert re.search(rf"^\.B \"?{command}\b", page, re.M), command
-        for option in re.findall(r"--[a-z-]+", user.ok(command, "--help").decode().split("Options:")[1].split("Exit codes")[0]):
+        for option in re.findall(r"--[a-z-]+", user.ok(*command.split(), "--help").decode().split("Options:")[1].split("Exit codes")[0]):
             assert option in page, f"{command} {option}"
 
 

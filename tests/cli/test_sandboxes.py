@@ -21,8 +21,8 @@ def test_life_of_a_sandbox(user):
     assert set(rows) == {id, other.strip()}
     row = rows[id]
     assert set(row) == {"id", "provider", "created_at_ms", "pid", "detached", "running", "damaged", "hub_namespace", "stage", "image", "flavor",
-                        "started_at_ms", "cost_micro_usd"}
-    assert all(row[name] is None for name in ("hub_namespace", "stage", "image", "flavor", "started_at_ms", "cost_micro_usd"))
+                        "started_at_ms", "cost_micro_usd", "pool"}
+    assert all(row[name] is None for name in ("hub_namespace", "stage", "image", "flavor", "started_at_ms", "cost_micro_usd", "pool"))
     assert row["provider"] == "local" and row["detached"] is True and row["running"] is True
     assert before - 2000 < row["created_at_ms"] < time.time() * 1000 + 2000
     os.kill(row["pid"], 0)

@@ -5,7 +5,8 @@ import socket
 import pytest
 from command import User
 
-COMMANDS = ["run", "create", "connect", "list", "exec", "spawn", "ps", "logs", "wait", "kill", "cp", "ls", "info", "reap", "hardware", "doctor"]
+COMMANDS = ["run", "create", "connect", "list", "exec", "spawn", "ps", "logs", "wait", "kill", "cp", "ls", "info", "reap", "hardware", "doctor",
+            "pool create", "pool list", "pool info", "pool delete"]
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +20,16 @@ def test_help_teaches_every_command(user):
     assert overview == user.ok("help").decode() == user.ok("-h").decode()
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\w", overview, re.M)
-        text = user.ok(command, "--help").decode()
-        assert text == user.ok("help", command).decode() == user.ok(command, "-h").decode()
+        words = command.split()
+        text = user.ok(*words, "--help").decode()
+        assert text == user.ok("help", *words).decode() == user.ok(*words, "-h").decode()
         assert text.startswith(f"Usage: hfsandbox {command}") and re.search(rf"^  (\w+=\$\()?hfsandbox {command}", text, re.M) and "--help" in text
         assert max(map(len, text.split("\n"))) <= 130
         assert "[OPTIONS]" in text.split("\n")[0] and "125" in text and ("124" in text) == (command in ("run", "exec", "wait"))
         assert ("$HFSANDBOX_PROVIDER, else local" in text) == (command != "hardware")
+    family = user.ok("pool", "--help").decode()
+    assert family == user.ok("help", "pool").decode() == user.ok("pool", "-h").decode() and max(map(len, family.split("\n"))) <= 130
+    assert re.findall(r"^  (pool \w+)  +\w", family, re.M) == [command for command in COMMANDS if command.startswith("pool ")]
     assert "124" in overview and "125" in overview
     assert re.search(r"--provider NAME +jobs, and no other one", user.ok("hardware", "--help").decode())
     for variable in ("HFSANDBOX_PROVIDER", "HFSANDBOX_AGENT", "XDG_RUNTIME_DIR", "TMPDIR"):
@@ -85,6 +90,29 @@ def test_version(user):
     (["connect"], ["id of a sandbox is missing"]),
     (["connect", "local-0123456789ab"], ["local-0123456789ab", "hfsandbox list"]),
     (["list", "extra"], ["'extra'", "too many"]),
+    (["pool"], ["with a pool", "hfsandbox pool --help"]),
+    (["pool", "--json"], ["with a pool", "hfsandbox pool --help"]),
+    (["pool", "crate"], ["'pool crate'", "did you mean pool create"]),
+    (["pool", "ls"], ["'pool ls'", "did you mean pool list"]),
+    (["pool", "zzzzzz"], ["'pool zzzzzz'", "--help"]),
+    (["help", "pool", "list", "create"], ["one command"]),
+    (["pool", "info"], ["name of a pool is missing", "pool info --help"]),
+    (["pool", "delete"], ["name of a pool is missing", "pool delete --help"]),
+    (["pool", "list", "extra"], ["'extra'", "too many"]),
+    (["pool", "create", "--per-hots", "3"], ["--per-hots", "did you mean --per-host"]),
+    *((["pool", "create", option, value], [f"{option} '{value}'", "a number from 1"]) for option in ("--per-host", "--max-hosts")
+      for value in ("0", "-1", "many", "1000001", "99999999999999999999")),
+    (["pool", "create", "--name", "a b"], ["the name is 'a b'", "letters, digits"]),
+    (["pool", "create", "--name", ".hidden"], ["the name is '.hidden'"]),
+    *((["pool", "create", *words], [words[0], "provider jobs", "here is local"]) for words in (
+        ["--image", "x"], ["--flavor", "x"], ["--warm", "2"], ["--idle-timeout", "1h"], ["--namespace", "x"])),
+    (["create", "--pool", "none"], ["no pool 'none' on this computer", "hfsandbox pool list", "hfsandbox pool create --name"]),
+    (["run", "--pool", "none", "--", "true"], ["no pool 'none'"]),
+    (["create", "--pool", "a b"], ["the name is 'a b'"]),
+    (["create", "--pool", "p", "--image", "x"], ["--image", "provider jobs"]),
+    (["create", "--pool", "p", "--spread"], ["--spread", "provider jobs"]),
+    (["pool", "info", "none"], ["no pool 'none'"]),
+    (["pool", "delete", "none", "-y"], ["no pool 'none'"]),
     (["exec"], ["id of a sandbox is missing", "exec --help"]),
     (["wait", "some-id"], ["id of a command is missing", "wait --help"]),
     (["cp"], ["the source is missing"]),

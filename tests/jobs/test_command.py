@@ -134,7 +134,7 @@ def test_lists_and_reap_by_label_and_namespace(user, hub):
     rows = {row["id"]: row for row in user.json("list")}
     blue = next(id for id in rows if id != red)
     assert len(rows) == 2 and set(rows[red]) == {"id", "provider", "created_at_ms", "pid", "detached", "running", "damaged", "hub_namespace", "stage",
-                                                  "image", "flavor", "started_at_ms", "cost_micro_usd"}
+                                                  "image", "flavor", "started_at_ms", "cost_micro_usd", "pool"}
     assert rows[red]["stage"] == "RUNNING" and rows[red]["running"] and rows[red]["started_at_ms"] > 0 and rows[red]["hub_namespace"] == "alice"
     assert rows[blue]["stage"] == "SCHEDULING" and not rows[blue]["running"] and rows[blue]["started_at_ms"] is None
     head, *lines = user.ok("list").decode().strip().split("\n")

@@ -10,7 +10,8 @@
 
 static void remote_places(void) {
     static const char *const remote[] = {
-        "local-0123456789ab:", "a:b", "x:/tmp/y:z", JOB ":f", "alice/" JOB ":", "my-org/" JOB ":/a/b:c"};
+        "local-0123456789ab:", "a:b", "x:/tmp/y:z", JOB ":f", "alice/" JOB ":", "my-org/" JOB ":/a/b:c",
+        JOB ".box-1:f", "my-org/" JOB ".0a1b:", "a.b:c"};
     static const char *const here[] = {"",
                                        "file",
                                        "./a:b",
@@ -27,7 +28,10 @@ static void remote_places(void) {
                                        "d/68f0:x",
                                        "a/b/" JOB ":x",
                                        "-",
-                                       "d/" JOB "/x:y"};
+                                       "d/" JOB "/x:y",
+                                       "d/" JOB ".:x",
+                                       "d/" JOB "0.a:x",
+                                       "d/" JOB ".a/b:x"};
     for (size_t i = 0; i < sizeof remote / sizeof *remote; i++)
         CHECK(values_remote(remote[i]) == (size_t)(strchr(remote[i], ':') - remote[i]));
     for (size_t i = 0; i < sizeof here / sizeof *here; i++)
