@@ -159,21 +159,29 @@ static bool asked(const struct listing *all) {
     return false;
 }
 
-static int end_pools(struct session *s, const sbx_pool_list *pools, uint64_t *ended) {
+/* Of jobs: with their hosts. Those that there are now, unless some were named. */
+static int end_pools(struct session *s, const sbx_pool_list *named, uint64_t *ended) {
     int code = 0;
+    sbx_error err;
+    sbx_completion found = {SBX_COMPLETION_INIT}, done;
+    sbx_call list = session_call(s, 0, &list);
+    if (!named &&
+        session_wait(s, sbx_pool_list_all(NULL, s->client, NULL, &list, &err), &list, &found, &err) != SBX_OK)
+        return session_failed(&err);
+    const sbx_pool_list *pools = named ? named : found.pools;
     for (size_t i = 0; i < sbx_pool_list_count(pools) && !s->canceled; i++) {
-        sbx_error err;
-        sbx_completion done;
         sbx_pool *pool = pools_handle(s, NULL, sbx_pool_list_get(pools, i)->name);
-        if (!pool) return EXITS_FAILED;
         sbx_call call = session_call(s, 0, &call);
-        if (session_wait(s, sbx_pool_delete(NULL, pool, &call, &err), &call, &done, &err) < 0) {
+        if (!pool) {
+            code = EXITS_FAILED;
+        } else if (session_wait(s, sbx_pool_delete(NULL, pool, &call, &err), &call, &done, &err) < 0) {
             code = session_failed(&err);
         } else {
             *ended += done.number;
         }
         sbx_pool_free(pool);
     }
+    session_release(&found);
     return code;
 }
 
@@ -183,42 +191,22 @@ static int64_t clock_ms(void) {
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* The pools that jobs have to end with their hosts: those that were there when it was asked, or are now. */
-static bool find_all(struct session *s, const struct options *o, struct listing *all, int64_t *min_age_ms) {
-    sbx_filter which = {SBX_FILTER_INIT};
-    sbx_error err;
-    sbx_completion done;
-    *all = (struct listing){0};
-    if (!o->yes) {
-        int64_t begun = clock_ms();
-        if (!listing_open(all, s, &which)) return false;
-        if (!asked(all)) {
-            listing_close(all);
-            return false;
-        }
-        *min_age_ms = clock_ms() - begun; /* those made since are not among those that were named */
-        return true;
-    }
-    if (strcmp(options_provider(o->provider), "jobs") != 0) return true;
-    sbx_call call = session_call(s, 0, &call);
-    if (session_wait(s, sbx_pool_list_all(NULL, s->client, NULL, &call, &err), &call, &done, &err) ==
-        SBX_OK) {
-        all->pools = done.pools;
-        return true;
-    }
-    session_failed(&err);
-    return false;
-}
-
 static int kill_all(struct session *s, const struct options *o) {
     sbx_filter which = {SBX_FILTER_INIT};
-    struct listing all;
+    struct listing all = {0};
+    int64_t begun = clock_ms();
     if (!o->yes && !ask_possible()) {
         print_error("--all without an id ends every sandbox of yours: with -y (--yes) it does so without "
                     "asking, which needs a terminal");
         return EXITS_FAILED;
     }
-    if (!find_all(s, o, &all, &which.min_age_ms)) return EXITS_FAILED;
+    if (!o->yes && !listing_open(&all, s, &which)) return EXITS_FAILED;
+    if (!o->yes && !asked(&all)) {
+        listing_close(&all);
+        return EXITS_FAILED;
+    }
+    /* Those that were made since the question are not among those that were named. */
+    which.min_age_ms = o->yes ? 0 : clock_ms() - begun;
     sbx_error err;
     sbx_completion done;
     sbx_call call = session_call(s, 0, &call);
@@ -226,9 +214,11 @@ static int kill_all(struct session *s, const struct options *o) {
     if (session_wait(s, sbx_reap(NULL, s->client, &which, &call, &err), &call, &done, &err) < 0)
         code = session_failed(&err);
     uint64_t ended = done.number;
-    int pools = end_pools(s, all.pools, &ended);
+    if (strcmp(options_provider(o->provider), "jobs") == 0 && !s->canceled) {
+        int pools = end_pools(s, all.pools, &ended);
+        if (!code) code = pools;
+    }
     listing_close(&all);
-    if (!code) code = pools;
     if (!code && o->json) printf("{\"ended\":%llu}\n", (unsigned long long)ended);
     return code;
 }

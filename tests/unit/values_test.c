@@ -10,8 +10,8 @@
 
 static void remote_places(void) {
     static const char *const remote[] = {
-        "local-0123456789ab:", "a:b", "x:/tmp/y:z", JOB ":f", "alice/" JOB ":", "my-org/" JOB ":/a/b:c",
-        JOB ".box-1:f", "my-org/" JOB ".0a1b:", "a.b:c"};
+        "local-0123456789ab:",   "a:b",          "x:/tmp/y:z",           JOB ":f", "alice/" JOB ":",
+        "my-org/" JOB ":/a/b:c", JOB ".box-1:f", "my-org/" JOB ".0a1b:", "a.b:c"};
     static const char *const here[] = {"",
                                        "file",
                                        "./a:b",
