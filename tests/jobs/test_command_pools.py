@@ -289,12 +289,16 @@ def test_a_signal_while_a_pool_grows_leaves_it_as_it_was(user, hub, point, words
     assert user.ok("exec", id, "--", "echo", "on") == b"on\n" and pool_json(user, "info", "p")["sandboxes"] == 1
 
 
-def test_it_is_the_cancellation_that_ends_the_job(user, hub):
+@pytest.mark.parametrize("words,before", [(["pool", "create"], 0), (["create", "--pool", "p"], 1)], ids=["new", "grows"])
+def test_it_is_the_cancellation_that_ends_the_job(user, hub, words, before):
     """The same without it: the job stays."""
-    process = started(user, hub, "scheduling", ["pool", "create"], 1, env={"SBX_TEST_OFF": "job-end"})
+    if before:
+        made(user, "--name", "p", "--per-host", "1")
+        user.ok("create", "--pool", "p")
+    process = started(user, hub, "scheduling", words, before + 1, env={"SBX_TEST_OFF": "job-end"})
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
-    assert process.returncode == -signal.SIGINT and len(hub.jobs.running()) == 1
+    assert process.returncode == -signal.SIGINT and len(hub.jobs.running()) == before + 1
 
 
 def test_start_timeout_leaves_no_job(user, hub):
