@@ -91,8 +91,9 @@ def test_what_is_said_of_pools():
         assert request["environment"]["SBX_IDLE_TIMEOUT"] == "600" and "\n(10 minutes)" in POOLS
         assert request["timeoutSeconds"] == 24 * 3600 and "(24 hours)" in POOLS
         ours, theirs = (user.ok("create", "--pool", "p", "-e", "SECRET=of-it").decode().strip() for _ in range(2))
-        assert "256 processes and 2 GiB" in POOLS
-        assert user.ok("exec", ours, "-c", "ulimit -p; ulimit -d").split() == [b"256", str(2 << 20).encode()]
+        limits = user.json("info", ours)["limits"]
+        assert "256 processes, 2 GiB of memory and 8 GiB on disk" in POOLS
+        assert (limits["processes"], limits["memory"], limits["disk"]) == (256, 2 << 30, 8 << 30)
         pid = user.json("spawn", theirs, "--", "sleep", "54321")["pid"]
         assert "Command lines can be seen" in POOLS
         assert user.ok("exec", ours, "--", "cat", f"/proc/{pid}/cmdline") == b"sleep\x0054321\x00"
