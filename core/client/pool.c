@@ -85,19 +85,21 @@ static struct sbx_pool *pool_new(struct sbx_client *client, const sbx_pool_optio
     if (pool == NULL) return NULL;
     const char *image = o->image != NULL ? o->image : JOB_IMAGE, *space;
     bool is_space = label_image_is_space(image, &space), jobs = client->provider == &provider_jobs;
-    *pool = (struct sbx_pool){.refs = 1,
-                              .client = client,
-                              .jobs = jobs ? jobs_of(client) : NULL,
-                              .per_host = o->sandboxes_per_host > 0 ? o->sandboxes_per_host : POOL_PER_HOST,
-                              .max_hosts = o->max_hosts,
-                              .spread = o->spread != 0,
-                              .detached = o->detached != 0 || connected,
-                              .idle_ms = o->idle_timeout_ms != 0 ? o->idle_timeout_ms : POOL_IDLE_MS,
-                              .start_ms = o->start_timeout_ms > 0 ? o->start_timeout_ms : POOL_START_MS,
-                              .adopt = o->adopt,
-                              .connected = connected,
-                              .configured = !connected,
-                              .lock_fd = -1};
+    *pool =
+        (struct sbx_pool){.refs = 1,
+                          .client = client,
+                          .jobs = jobs ? jobs_of(client) : NULL,
+                          .per_host = o->sandboxes_per_host > 0 ? o->sandboxes_per_host : POOL_PER_HOST,
+                          .max_hosts = o->max_hosts,
+                          .spread = o->spread != 0,
+                          .stays = o->detached != 0,
+                          .detached = connected || (o->detached != 0 && (!jobs || testing_off("pool-kept"))),
+                          .idle_ms = o->idle_timeout_ms != 0 ? o->idle_timeout_ms : POOL_IDLE_MS,
+                          .start_ms = o->start_timeout_ms > 0 ? o->start_timeout_ms : POOL_START_MS,
+                          .adopt = o->adopt,
+                          .connected = connected,
+                          .configured = !connected,
+                          .lock_fd = -1};
     snprintf(pool->image, sizeof pool->image, "%s%s", is_space ? "hf.co/spaces/" : "",
              is_space ? space : image);
     snprintf(pool->flavor, sizeof pool->flavor, "%s", o->flavor != NULL ? o->flavor : JOB_FLAVOR);

@@ -92,7 +92,8 @@ struct sbx_pool {
     char name[LABEL_MAX + 1];
     char image[512], flavor[64], hub_namespace[JOB_NAME_SIZE]; /* namespace "" = none was given */
     unsigned per_host, max_hosts;
-    bool spread, detached;
+    bool spread, stays;
+    bool detached; /* its hosts go on without it: not before it has been given out */
     int64_t idle_ms, start_ms; /* idle SBX_NO_TIMEOUT = none */
     sbx_pool_adopt adopt;
     bool connected;  /* by sbx_pool_connect: it is not brought back */

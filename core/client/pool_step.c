@@ -75,6 +75,7 @@ static void give(struct warming *w, unsigned ready) {
     struct op *op = w->op;
     if (w->creates || w->connects) {
         pool_hold(w->pool);
+        w->pool->detached |= w->pool->stays;
         op->out.pool = w->pool;
     } else {
         op->out.number = ready;

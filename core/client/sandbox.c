@@ -233,7 +233,21 @@ void sbx_sandbox_free(sbx_sandbox *sandbox) {
     client_release(client);
 }
 
-/* Puts "id" (where it is missing), "provider" and "detached" in front of what the agent says. */
+/* Without the name that a host's agent gives the sandbox, which is only the latter half of its id. */
+static void put_rest(struct buf *out, const char *rest, const char *id) {
+    const char *name = strchr(id, '.'), *at = NULL;
+    char member[96] = "";
+    if (name != NULL) snprintf(member, sizeof member, "\"id\":\"%.64s\",", name + 1);
+    if (name != NULL) at = strstr(rest, member);
+    if (at != NULL) {
+        buf_append(out, rest, (size_t)(at - rest));
+        rest = at + strlen(member);
+    }
+    buf_puts(out, rest);
+}
+
+/* Puts "id" (where it is missing), "provider" and "detached" in
+ * front of what the agent says. */
 static void informed(struct op *op, struct request_reply *reply, void *ctx) {
     (void)ctx;
     struct sbx_sandbox *sandbox = op->sandbox;
@@ -250,7 +264,7 @@ static void informed(struct op *op, struct request_reply *reply, void *ctx) {
     }
     struct buf out = BUF_INIT(reply->body->len + KIB(16));
     buf_putc(&out, '{');
-    if (!named) {
+    if (!named || strchr(sandbox->id, '.') != NULL) {
         buf_puts(&out, "\"id\":");
         json_put_text(&out, sandbox->id);
         buf_putc(&out, ',');
@@ -261,7 +275,7 @@ static void informed(struct op *op, struct request_reply *reply, void *ctx) {
     if (sandbox->provider != NULL && sandbox->provider->describe != NULL && sandbox->machine != NULL)
         sandbox->provider->describe(sandbox, &out);
     if (!empty) buf_putc(&out, ',');
-    buf_puts(&out, rest + 1);
+    put_rest(&out, rest + 1, sandbox->id);
     op->out.bytes = out.failed ? NULL : sandbox_bytes(&out);
     buf_free(&out);
     if (op->out.bytes == NULL) {

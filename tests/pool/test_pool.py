@@ -32,7 +32,7 @@ process.close()
 process = boxes[0].start("sleep 1000", background=1)
 assert process.kill() >= 1
 process.close()
-assert boxes[1].info()["pool"] == "p" and boxes[1].info()["mode"] == "host"
+assert boxes[1].info()["id"] == boxes[1].id and boxes[1].info()["pool"] == "p" and boxes[1].info()["mode"] == "host"
 info = pool.info()
 assert (info["name"], info["sandboxes"], info["sandboxes_per_host"], info["max_hosts"]) == ("p", 6, 3, 2), info
 assert [(h["sandboxes"], h["capacity"], h["ours"], h["stage"]) for h in info["hosts"]] == [(3, 3, True, "RUNNING")] * 2, info

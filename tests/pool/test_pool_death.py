@@ -231,3 +231,21 @@ assert os.waitpid(child, 0)[1] == 0
 assert box.run("echo in").out == b"in\\n"
 """)
     wait_until(lambda: not hub.living(), what="the end of the host")
+
+
+@pytest.mark.parametrize("off, left", [("", 0), ("pool-kept", 1)])
+def test_a_creation_that_fails_leaves_no_host_though_the_pool_was_to_stay(hub, off, left):
+    """One host is up and another one waits to be scheduled when the time is over."""
+    hub.next_jobs(1, scheduling_delay=0)
+    hub.next_jobs(1, scheduling_delay=60)
+    hub.program.run('''
+try:
+    pools.create(sbx.Client(), name="p", detached=1, warm=2, timeout_ms=5000)
+except sbx.Error as e:
+    assert e.code == sbx.TIMEOUT, e
+else:
+    raise AssertionError("no error")
+''', off=off)
+    if left == 0:
+        wait_until(lambda: not hub.living(), what="the end of what was booted")
+    assert len(hub.hosts()) == 2 and len(hub.living()) == left
