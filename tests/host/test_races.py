@@ -66,7 +66,7 @@ def race(host, program, outside, operations):
     before = state(outside)
     (a,) = host.create()
     a.request("PUT", "/files/write?path=attack&mode=755", body=program)
-    swapper = a.start(["./attack", "swap", "x", str(outside), str(SECONDS + 1)], cwd=str(a.home))
+    swapper = a.start(["./attack", "swap", "x", str(outside), str(SECONDS + 60)], cwd=str(a.home))
     seen, until = [], time.monotonic() + SECONDS
     threads = [threading.Thread(target=ask, args=(a, operations, until, seen)) for _ in range(3)]
     for t in threads:
