@@ -25,7 +25,7 @@ bool process_limit_hit(pid_t pid, const char *limit) {
 }
 
 static void name_ending(struct process *p) {
-    if (p->state == PROCESS_RUNNING && p->limit == NULL) p->limit = "sandbox";
+    if (p->state != PROCESS_ENDED && p->limit == NULL) p->limit = "sandbox";
 }
 
 static void killed(struct tree_op *op) {

@@ -111,7 +111,7 @@ static void next_round(struct timer *t) {
     struct tenant_end *e = end_of_timer(t);
     /* Those that have not become the user yet; none of them has been reaped, so the numbers are theirs. */
     for (struct process *p = e->tenant->sandbox.processes.oldest; p != NULL; p = p->newer) {
-        if (p->state == PROCESS_RUNNING && p->limit == NULL) p->limit = "sandbox";
+        if (p->state != PROCESS_ENDED && p->limit == NULL) p->limit = "sandbox";
         if (reap_expects(p->pid)) kill(p->pid, SIGKILL);
     }
     e->killer.uid = e->tenant->uid;
