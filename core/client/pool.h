@@ -154,6 +154,7 @@ void pool_look_stop(struct sbx_pool *pool);
 void pool_shun(struct sbx_pool *pool, const char *id, int64_t ms);
 
 /* pool_host.c */
+void pool_host_settings(struct pool_host *ph, const struct json *environment); /* as the Hub tells them */
 struct pool_host *pool_host_of(struct place *place);
 struct pool_host *pool_host_find(const struct sbx_pool *pool, const char *id);
 struct pool_host *pool_host_new(struct sbx_pool *pool); /* in the list, starting */

@@ -75,7 +75,8 @@ void pool_host_failed(struct pool_host *ph, const sbx_error *error) {
         error->code == SBX_ERROR_AGENT || (ph->machine != NULL && ph->machine->job.phase == JOB_ENDED);
     pool_log(pool, ph->id, ended ? "ended" : "refused", true);
     pool->refused = *error;
-    if (!ended) pool_shun(pool, ph->id, SHUN_MS);
+    /* Of one that a file remembers, what the file says may be wrong. */
+    if (!ended && (!ph->unsure || testing_off("pool-unsure"))) pool_shun(pool, ph->id, SHUN_MS);
     pool_memory_dead(pool, ph->id);
     pool_host_drop(ph);
     pool_step_soon(pool);
@@ -197,7 +198,7 @@ static void wait_for(struct pool_host *ph) {
     if (!job_wait_begin(&ph->wait, &error)) pool_host_failed(ph, &error);
 }
 
-static void take_settings(struct pool_host *ph, const struct json *environment) {
+void pool_host_settings(struct pool_host *ph, const struct json *environment) {
     const char *text = json_string(environment, ENV_CAPACITY);
     long capacity = text != NULL ? strtol(text, NULL, 10) : 0;
     if (capacity > 0 && capacity <= 1000000) ph->place.capacity = (unsigned)capacity;
@@ -207,7 +208,7 @@ static void inspected(void *ctx, const struct hub_reply *reply) {
     struct pool_host *ph = ctx;
     ph->inspect = NULL;
     struct json *value = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
-    take_settings(ph, json_get(value, "environment"));
+    pool_host_settings(ph, json_get(value, "environment"));
     pool_look_settings(ph->pool, json_get(value, "environment"));
     json_free(value);
     wait_for(ph);
@@ -261,7 +262,7 @@ void pool_host_join(struct sbx_pool *pool, const struct job *job, const struct j
                                  old && pool->start_ms > RUNNING_MS ? RUNNING_MS : pool->start_ms);
     if (ph == NULL) return;
     const struct json *environment = json_get(value, "environment");
-    take_settings(ph, environment);
+    pool_host_settings(ph, environment);
     ph->seen = true;
     if (json_is_object(environment)) {
         wait_for(ph);

@@ -81,12 +81,20 @@ static void configure(struct sbx_pool *pool, const struct job *job, const struct
     pool->configured = true;
 }
 
+/* What a file has said so far may be old or wrong. */
+static void take_settings(struct sbx_pool *pool, const struct job *job, const struct json *value) {
+    if (jobs_made_by_us(pool->jobs, job) && !testing_off("pool-told"))
+        pool_look_settings(pool, json_get(value, "environment"));
+}
+
 void pool_look_at(struct sbx_pool *pool, const struct job *job, const struct json *value) {
     struct pool_host *ph = pool_host_find(pool, job->id);
     if (ph != NULL) {
         ph->seen = true;
         ph->runs = job->phase != JOB_WAITS;
         ph->created_ms = job->created_ms;
+        if (!ph->booted && !testing_off("pool-told")) pool_host_settings(ph, json_get(value, "environment"));
+        take_settings(pool, job, value);
         return;
     }
     if (!pool->configured) configure(pool, job, value);
@@ -96,6 +104,7 @@ void pool_look_at(struct sbx_pool *pool, const struct job *job, const struct jso
         error_set(&pool->refused, jobs_made_by_us(pool->jobs, job) ? SBX_ERROR_CONFLICT : SBX_ERROR_DENIED,
                   "host %s is not used: %s", job->id, bad);
     } else {
+        take_settings(pool, job, value);
         pool_host_join(pool, job, value);
     }
 }
