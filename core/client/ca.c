@@ -56,7 +56,7 @@ sbx_status ca_find(char **out, const char *option, const char *built_in, sbx_err
         const char *path = settings_text(variables[i]);
         if (path != NULL) return take_given(out, path, variables[i], err);
     }
-    if (built_in != NULL && access(built_in, R_OK) == 0) return SBX_OK;
+    if (built_in != NULL && access(built_in, R_OK) == 0) return take(out, built_in, err);
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++) {
         char path[4200];
         text_format(path, sizeof path, "%s%s", testing_directory(""), KNOWN[i]);

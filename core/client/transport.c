@@ -127,9 +127,8 @@ static size_t on_read(char *into, size_t size, size_t count, void *ctx) {
 static int before_request(void *ctx, char *peer, char *own, int peer_port, int own_port) {
     struct transfer *t = ctx;
     (void)peer, (void)own, (void)peer_port, (void)own_port;
-    bool again = t->sendings++ > 0;
-    bool forbidden = (t->spec.once || t->spec.fresh) && !testing_off("fresh-connect");
-    return again && forbidden ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+    bool once = (t->spec.once || t->spec.fresh) && !testing_off("fresh-connect");
+    return t->sendings++ > 0 && once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
@@ -193,8 +192,7 @@ static bool add_named(struct curl_slist **list, const char *name, const char *va
 
 static bool build_headers(struct transfer *t, const struct transfer_spec *spec) {
     struct curl_slist **list = &t->headers;
-    bool has_body = spec->body != NULL || spec->read != NULL;
-    bool ok = true;
+    bool has_body = spec->body != NULL || spec->read != NULL, ok = true;
     /* libcurl would wait a second for "100 Continue" before a body above 1 MiB. */
     if (has_body) ok = add_header(list, "Expect:");
     if (ok && !has_body && strcmp(spec->method, "POST") == 0) ok = add_header(list, "Content-Type:");
@@ -244,9 +242,8 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     if (asprintf(&url, "%s%s%s", endpoint->url, prefix, spec->target) < 0) return false;
     CURLcode failed = curl_easy_setopt(t->easy, CURLOPT_URL, url);
     free(url);
-    bool local = endpoint_is_local(endpoint);
     if (!failed) failed = curl_easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, endpoint->path);
-    if (!failed) failed = curl_easy_setopt(t->easy, CURLOPT_PROXY, local ? "" : NULL);
+    if (!failed) failed = curl_easy_setopt(t->easy, CURLOPT_PROXY, endpoint_is_local(endpoint) ? "" : NULL);
     if (failed || !build_headers(t, spec)) return false;
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
     bool fresh = spec->fresh && !testing_off("fresh-connect");
@@ -262,7 +259,10 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
     const char *ca_file = transport->client->ca_file;
     t->tls = strncmp(endpoint->url, "https:", 6) == 0;
-    return !t->tls || ca_file == NULL || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK;
+    if (!t->tls || ca_file == NULL) return true;
+    /* With a directory beside it libcurl parses the file anew for each connection. */
+    if (!testing_off("ca-file-alone")) curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL);
+    return curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK;
 }
 
 bool transport_add(struct transfer *t) {

@@ -3,6 +3,7 @@
 import datetime
 import socket
 import ssl
+import subprocess
 import threading
 
 import pytest
@@ -47,6 +48,16 @@ def wrong(tmp_path_factory):
 def test_a_private_ca(hub, how):
     option = f"ca_file={str(hub.tls.ca_file)!r}" if how == "ca_file" else ""
     hub.program.run(LIFE.format(option), **only(how, hub.tls.ca_file))
+
+
+@pytest.mark.parametrize("off", [None, "ca-file-alone"])
+def test_the_file_alone_counts(hub, wrong, tmp_path, off):
+    """Not the system's directory beside it, for whose sake the file would be read again for each connection."""
+    name = subprocess.run(["openssl", "x509", "-noout", "-subject_hash", "-in", hub.tls.ca_file], capture_output=True, text=True, check=True).stdout.strip()
+    (tmp_path / f"{name}.0").write_bytes(hub.tls.ca_file.read_bytes())
+    mount = "import subprocess; subprocess.run(['mount', '--bind', sys.argv[1], '/etc/ssl/certs'], env={}, check=True)\n"
+    out = hub.program.run(mount + TRY.format(f"ca_file={str(wrong)!r}"), tmp_path, off=off, **only())
+    assert out.startswith("ERROR_CONNECTION" if off is None else "trusted"), out
 
 
 def test_the_first_one_counts(hub, wrong):

@@ -93,7 +93,7 @@ static void places(void) {
         strcpy(expected, below(known[i]));
         found(NULL, NULL, expected);
         found(NULL, below("/missing"), expected);
-        found(NULL, file, NULL);
+        found(NULL, file, file);
     }
     /* A directory in such a place is passed over. */
     CHECK_EQ(unlink(below("/etc/ssl/certs/ca-certificates.crt")), 0);
