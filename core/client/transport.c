@@ -24,7 +24,7 @@ struct watched_socket {
 };
 
 /* libcurl closes idle connections of a multi handle when it pleases. Each endpoint has a store of its own
- * instead, which ends with it, so that a sandbox that is gone leaves no descriptor. */
+ * instead, which ends with it, so that a sandbox that is gone leaves no descriptor, and its TLS sessions. */
 struct transport_pool {
     CURLSH *share;
     size_t users; /* the endpoint and the transfers over it */
@@ -34,6 +34,7 @@ static struct transport_pool *pool_new(void) {
     struct transport_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL) return NULL;
     *pool = (struct transport_pool){.users = 1, .share = curl_share_init()};
+    curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     if (curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) == CURLSHE_OK) return pool;
     transport_pool_leave(pool);
     return NULL;
@@ -234,8 +235,7 @@ bool transport_prepare(struct transfer *t, const struct transfer_spec *spec) {
     struct endpoint *endpoint = spec->endpoint;
     if (endpoint->pool == NULL) endpoint->pool = pool_new();
     if (t->easy == NULL || endpoint->pool == NULL) return false;
-    t->pool = endpoint->pool;
-    t->pool->users++;
+    (t->pool = endpoint->pool)->users++;
     if (curl_easy_setopt(t->easy, CURLOPT_SHARE, t->pool->share) != CURLE_OK) return false;
     char *url;
     const char *prefix = spec->target[0] == '/' ? "" : endpoint_prefix(endpoint);
