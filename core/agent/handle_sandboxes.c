@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/agent.h"
 #include "agent/creation.h"
 #include "agent/escape.h"
+#include "agent/json_in.h"
 #include "agent/route.h"
 #include "agent/tenant.h"
 #include "util/testing.h"
@@ -53,9 +55,15 @@ static void ask(struct exchange *x, struct creation *c) {
     creation_wait(c, &a->waiter);
 }
 
+static bool retired;
+
 static void post_sandboxes(struct exchange *x) {
     struct creation_request r;
     char why[256];
+    if (retired) {
+        exchange_error(x, WIRE_NO_SANDBOX, "this host is ending: it makes no more sandboxes");
+        return;
+    }
     if (!creation_parse(x->body.data, x->body.len, &r, why)) {
         exchange_error(x, WIRE_INVALID, "%s", why);
         return;
@@ -175,7 +183,45 @@ static void delete_sandboxes(struct exchange *x) {
     exchange_json(x, 200, &json);
 }
 
+/* ---- The end of a host that nobody else uses */
+
+static bool is_named(const struct json_doc *d, json_at list, const char *id) {
+    bool found = false;
+    for (json_at at = json_in_first(d, list); at >= 0 && !found; at = json_in_next(d, at)) {
+        struct buf name = BUF_INIT(KIB(1));
+        found = json_in_string(d, at, &name, false) && strcmp(name.data, id) == 0;
+        buf_free(&name);
+    }
+    return found;
+}
+
+/* Who asks knows of none but these. Nobody can make one between the look and the end. */
+static void post_retire(struct exchange *x) {
+    const char *fault = NULL;
+    struct json_doc *d = json_in_parse(x->body.data, x->body.len, &fault);
+    json_at ours = d != NULL ? json_in_get(d, 0, "ours") : -1;
+    if (json_in_type(d, ours) != JSON_ARRAY) {
+        json_in_free(d);
+        exchange_error(x, WIRE_INVALID, "'ours' must be an array of sandboxes' ids");
+        return;
+    }
+    size_t others = 0;
+    for (const struct tenant *t = tenants_first(); t != NULL; t = t->next)
+        others += (t->state == TENANT_MAKING || t->state == TENANT_LIVE) && !is_named(d, ours, t->id);
+    json_in_free(d);
+    if (others > 0) {
+        exchange_error(x, WIRE_CONFLICT, "%zu sandboxes of others are on this host", others);
+        return;
+    }
+    struct buf json = BUF_INIT(64);
+    retired = true;
+    buf_puts(&json, "{\"retired\":true}");
+    exchange_json(x, 200, &json);
+    agent_shutdown(0);
+}
+
 const struct route handle_sandboxes_routes[] = {
+    {"POST", "retire", BODY_BUFFERED, LIMIT_SMALL_BODY, post_retire},
     {"POST", "sandboxes", BODY_BUFFERED, LIMIT_SMALL_BODY, post_sandboxes},
     {"GET", "sandboxes", BODY_NONE, 0, get_sandboxes},
     {"DELETE", "sandboxes", BODY_NONE, 0, delete_sandboxes},

@@ -9,6 +9,7 @@
 #include "client/pool.h"
 #include "util/clock.h"
 #include "util/testing.h"
+#include "wire/limits.h"
 
 #define ASK_MS 10000 /* whether somebody uses a host */
 
@@ -20,14 +21,9 @@ static bool is_ours(const struct host *host, const char *name) {
     return false;
 }
 
-static void retire(void *ctx, const struct host_reply *reply) {
-    struct host *host = ctx;
+static void end_or_leave(struct host *host, const struct host_reply *reply, bool others) {
     struct job_machine *m = host->machine;
-    bool others = reply->http_status == 401 || reply->http_status == 403;
-    struct json *list = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
-    for (const struct json *item = json_first(list); item != NULL && !others; item = json_next(item))
-        others = !is_ours(host, json_string(item, "id"));
-    json_free(list);
+    others = others || reply->http_status == 401 || reply->http_status == 403;
     if (testing_off("pool-others")) others = false;
     if (others) {
         log_event(host->client, SBX_LOG_INFO, "pool.host", "pool", m->job.pool_name, "id", m->job.id, "what",
@@ -41,18 +37,66 @@ static void retire(void *ctx, const struct host_reply *reply) {
     host_release(host);
 }
 
+static void listed_last(void *ctx, const struct host_reply *reply) {
+    struct host *host = ctx;
+    bool others = false;
+    struct json *list = reply->status == SBX_OK ? json_parse(reply->body->data, reply->body->len) : NULL;
+    for (const struct json *item = json_first(list); item != NULL && !others; item = json_next(item))
+        others = !is_ours(host, json_string(item, "id"));
+    json_free(list);
+    end_or_leave(host, reply, others);
+}
+
+static void retired(void *ctx, const struct host_reply *reply) {
+    struct host *host = ctx;
+    end_or_leave(host, reply, reply->http_status == 409);
+}
+
+/* Our agent looks and ends at once, so that nobody can begin to use it meanwhile. */
+static struct host_call *ask_retire(struct host *host) {
+    struct buf body = BUF_INIT(LIMIT_SMALL_BODY);
+    const char *comma = "";
+    buf_puts(&body, "{\"ours\":[");
+    for (const struct shared *s = host->shared; s != NULL; s = s->next) {
+        if (!s->owned && !s->ended) continue;
+        buf_puts(&body, comma);
+        json_put_text(&body, s->name);
+        comma = ",";
+    }
+    buf_puts(&body, "]}");
+    struct host_call *call =
+        body.failed ? NULL
+                    : host_call(host, &(struct host_call_spec){.method = "POST",
+                                                               .log_route = "retire",
+                                                               .what = "ending a host",
+                                                               .target = "/v1/retire",
+                                                               .body = body.data,
+                                                               .body_len = body.len,
+                                                               .repeatable = true,
+                                                               .accepts = 409,
+                                                               .deadline = clock_deadline(ASK_MS),
+                                                               .done = retired,
+                                                               .ctx = host});
+    buf_free(&body);
+    return call;
+}
+
+static struct host_call *ask_list(struct host *host) {
+    return host_call(host, &(struct host_call_spec){.method = "GET",
+                                                    .log_route = "sandboxes",
+                                                    .what = "asking whether a host is in use",
+                                                    .target = "/v1/sandboxes",
+                                                    .repeatable = true,
+                                                    .deadline = clock_deadline(ASK_MS),
+                                                    .done = listed_last,
+                                                    .ctx = host});
+}
+
 static void ask(void *ctx) {
     struct host *host = ctx;
     host->quiet = NULL;
-    struct host_call *call =
-        host_call(host, &(struct host_call_spec){.method = "GET",
-                                                 .log_route = "sandboxes",
-                                                 .what = "asking whether a host is in use",
-                                                 .target = "/v1/sandboxes",
-                                                 .repeatable = true,
-                                                 .deadline = clock_deadline(ASK_MS),
-                                                 .done = retire,
-                                                 .ctx = host});
+    bool atomic = host_honours_keys(host) && !testing_off("pool-retire");
+    struct host_call *call = atomic ? ask_retire(host) : ask_list(host);
     if (call != NULL && host_call_apart(call)) return;
     host_call_cancel(call);
     host_release(host);
