@@ -31,6 +31,7 @@ struct pool_host {
     int64_t created_ms;
     bool booted; /* by this handle */
     bool unsure; /* from the cache: nobody has confirmed it yet */
+    bool untold; /* likewise: the Hub has not said what it carries */
     bool seen;   /* by the look under way */
     /* While it starts. */
     unsigned round; /* of boots; 0 = it was found */

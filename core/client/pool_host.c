@@ -202,6 +202,7 @@ void pool_host_settings(struct pool_host *ph, const struct json *environment) {
     const char *text = json_string(environment, ENV_CAPACITY);
     long capacity = text != NULL ? strtol(text, NULL, 10) : 0;
     if (capacity > 0 && capacity <= 1000000) ph->place.capacity = (unsigned)capacity;
+    if (json_is_object(environment)) ph->untold = false;
 }
 
 static void inspected(void *ctx, const struct hub_reply *reply) {
@@ -282,7 +283,7 @@ void pool_host_seed(struct sbx_pool *pool, const struct pool_cache_host *known) 
     char *url = strdup(known->url);
     struct pool_host *ph = url != NULL ? begin(pool, &job, known->owner, url, RUNNING_MS) : NULL;
     if (ph == NULL) return;
-    ph->unsure = true;
+    ph->unsure = ph->untold = true;
     ph->place.capacity = known->capacity;
     ph->place.live = known->live;
     wait_for(ph);

@@ -89,6 +89,11 @@ static void take_settings(struct sbx_pool *pool, const struct job *job, const st
 
 void pool_look_at(struct sbx_pool *pool, const struct job *job, const struct json *value) {
     struct pool_host *ph = pool_host_find(pool, job->id);
+    bool told = json_is_object(json_get(value, "environment")) || testing_off("pool-told");
+    if (ph != NULL && ph->untold && !told) { /* it is found like another, which asks the Hub */
+        pool_host_drop(ph);
+        ph = NULL;
+    }
     if (ph != NULL) {
         ph->seen = true;
         ph->runs = job->phase != JOB_WAITS;
