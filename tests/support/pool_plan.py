@@ -13,7 +13,7 @@ OPS = {"sandbox": 40, "kill": 14, "close": 8, "kill_id": 7, "join": 6, "use": 10
 EVENTS = {"none": 52, "lost": 14, "refused": 5, "slow": 5, "cache": 14, "crash": 5, "cancel": 5, "stop": 4, "delete": 2}
 LOST = ({"cut": "after"}, {"cut": "before"}, {"status": 500, "acts": True}, {"status": 504, "acts": True})
 LOST_BY_PROXY = ({"cut": "after"}, {"cut": "before"}, {"cut": "after", "orderly": True}, {"cut": "reply", "bytes": 20}, {"status": 502})
-AT_HOSTS = (("POST", "/v1/sandboxes"), ("GET", "/v1/sandboxes"), ("DELETE", "/v1/sandboxes/"), ("GET", "/health"))
+AT_HOSTS = (("POST", "/v1/sandboxes"), ("GET", "/v1/sandboxes"), ("DELETE", "/v1/sandboxes/"), ("GET", "/health"), ("POST", "/v1/retire"))
 CACHE = ("remove", "garbage", "cut", "empty hosts", "full hosts", "ghosts", "the dead", "other nonce", "large hosts", "old", "version", "other settings")
 
 
@@ -106,7 +106,7 @@ class Planner:
                     "refuses": True}
         if what == "slow":
             kind = self.random.choice(("create", "list", "proxy", "cancel"))
-            more = {"path": "/v1/sandboxes"} if kind == "proxy" else {}
+            more = {"path": self.random.choice(("/v1/sandboxes", "/v1/retire"))} if kind == "proxy" else {}
             return {"event": "fault", "kind": kind, "delay": self.random.choice((0.05, 0.2)), "count": 4, **more}
         if what == "cache":
             return {"event": "cache", "how": self.random.choice(CACHE), "home": self.random.randrange(PROGRAMS), "number": self.random.randrange(1 << 30)}
