@@ -4,7 +4,7 @@ tests/support/pool_model.py after each step. A failure tells its seed and steps:
     SBX_MODEL_SEED=17       only that one
     SBX_MODEL_PLAN=file     a plan as JSON, as pool_plan.make gives it
 
- test_model_controls.py breaks each rule."""
+test_model_controls.py breaks each rule."""
 # ctest: timeout=2400
 import json
 import os
