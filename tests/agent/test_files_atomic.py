@@ -148,7 +148,8 @@ def test_a_full_disk_is_said_and_the_old_file_stays(agent, files, small_disk, le
     wait_until(lambda: agent.descriptors() <= before, what="closing of the unfinished file")
     if length == "known":  # what was written in place has filled the disk
         assert files.write(path, b"", offset=0, truncate_to=0).status == 200
-    assert files.write(path, b"new").status == 200 and open(path).read() == "new"
+    wait_until(lambda: files.write(path, b"new").status == 200, what="room where the unfinished file was")
+    assert open(path).read() == "new"
 
 
 def ask_first(agent, path):
