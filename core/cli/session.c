@@ -152,6 +152,7 @@ static const struct {
              {"idle_timeout_ms", "--idle-timeout", true},
              {"name", "the name", false},
              {"max_hosts", "--max-hosts of hfsandbox pool create", true},
+             {"and boot a host that says so to others", "with --warm for as many hosts", true},
              {"sandboxes_per_host", "--per-host", true},
              {"make it larger", "make it larger with hfsandbox pool create", true},
              {"sbx_hardware_list_all", "hfsandbox hardware", true},

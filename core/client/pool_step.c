@@ -184,7 +184,7 @@ static void say_full(struct sbx_pool *pool) {
     bool odd = pool->refused.code != SBX_OK && pool->living_count > 0 && pool->hosts == NULL;
     error_set(&error, SBX_ERROR_BUSY,
               "pool '%s' is full: %zu of at most %u hosts are up and carry %u sandboxes%s%s; raise "
-              "max_hosts, or end some",
+              "max_hosts, and boot a host that says so to others, or end some",
               pool->name, pool->living_count, pool->max_hosts, carried, odd ? ": " : "",
               odd ? pool->refused.message : "");
     pool_unlock(pool);

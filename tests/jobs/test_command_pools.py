@@ -125,8 +125,8 @@ def test_a_full_pool_says_how_it_grows(user, hub):
     made(user, "--name", "p", "--per-host", "1", "--max-hosts", "1")
     user.ok("create", "--pool", "p")
     line = user.fails("create", "--pool", "p")
-    assert "'p' is full" in line and "raise --max-hosts of hfsandbox pool create" in line and "max_hosts" not in line, line
-    made(user, "--name", "p", "--per-host", "1", "--max-hosts", "2")
+    assert "'p' is full" in line and "raise --max-hosts of hfsandbox pool create, with --warm for as many hosts, or end some" in line and "max_hosts" not in line, line
+    made(user, "--name", "p", "--per-host", "1", "--max-hosts", "2", "--warm", "2")
     user.ok("create", "--pool", "p")
     assert len(hub.hosts()) == 2
 
