@@ -102,8 +102,7 @@ cmake --build "$build" --parallel "$jobs" >"$build/build.log" 2>&1 || {
 
 say 'tests'
 cd "$build"
-# Three at a time, on two processors too: most tests wait more than they compute, and one of the three is a toolchain's at first.
 if [ "$long" = 1 ]; then
-    SBX_LONG=1 exec ctest --output-on-failure -j 3 "$@" </dev/null
+    SBX_LONG=1 exec ctest --output-on-failure -j 2 "$@" </dev/null
 fi
-exec ctest --output-on-failure -j 3 -LE long "$@" </dev/null
+exec ctest --output-on-failure -j 2 -LE long "$@" </dev/null
