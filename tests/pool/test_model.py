@@ -13,7 +13,8 @@ import pool_plan
 import pytest
 from conftest import prepared
 from localhub import Hub
-from pool_model import Broken, Crew, Model
+from pool_crew import Broken, Crew
+from pool_model import Model
 
 STEPS = 24
 SEEDS = range(1, 151 if os.environ.get("SBX_LONG") else 13)

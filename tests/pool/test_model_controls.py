@@ -6,7 +6,8 @@ import json
 import pytest
 from conftest import prepared
 from localhub import Hub
-from pool_model import Broken, Crew, Model
+from pool_crew import Broken, Crew
+from pool_model import Model
 
 numbers = itertools.count()
 
