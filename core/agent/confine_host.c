@@ -25,7 +25,6 @@
 #define FILE_SIZE   ((uint64_t)8 << 30)
 #define CPU_SECONDS ((uint64_t)24 * 3600)
 #define NICENESS    5
-#define NR_RESTRICT 446
 
 static int least;
 static bool without_landlock;      /* it was asked for, and there is none */
@@ -143,7 +142,7 @@ RAWCALL_CHILD static int child(const struct sandbox *sandbox) {
         if ((error = raw3(SYS_setresuid, t->uid, t->uid, t->uid)) < 0) return (int)error;
     }
     raw3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
-    if (t->ruleset >= 0 && (error = raw3(NR_RESTRICT, t->ruleset, 0, 0)) < 0) return (int)error;
+    if (t->ruleset >= 0 && (error = raw3(LANDLOCK_NR_RESTRICT, t->ruleset, 0, 0)) < 0) return (int)error;
     return 0;
 }
 

@@ -146,8 +146,10 @@ static void forget_oldest(void) {
     free_creation(c);
 }
 
+/* What cannot be remembered must not be made: the request may come again. */
 static void remember(struct creation *c, const char *key) {
     c->keyed = keys_remember(&sandbox_machine.keys, &c->key, key);
+    if (!c->keyed) c->error = ENOMEM;
     if (!c->keyed) return;
     if (newest != NULL)
         newest->next = c;

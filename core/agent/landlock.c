@@ -13,9 +13,8 @@
 #include "util/testing.h"
 #include "util/text.h"
 
-#define NR_CREATE   444
-#define NR_ADD      445
-#define NR_RESTRICT 446
+#define NR_CREATE 444
+#define NR_ADD    445
 
 /* Rights as the kernel numbers them; headers older than the kernel lack the later ones. */
 #define EXECUTE     (1ULL << 0)
@@ -196,7 +195,7 @@ bool landlock_apply(const struct confine_config *c, const char *home, const char
                             "Landlock of version %d here, %d is needed", abi, least);
     bool ok = c->level == CONFINE_FULL ? grant_full(ruleset, handled, c, e)
                                        : grant_shared(ruleset, handled, c, home, tmp, e);
-    if (ok && syscall(NR_RESTRICT, ruleset, 0) != 0)
+    if (ok && syscall(LANDLOCK_NR_RESTRICT, ruleset, 0) != 0)
         return confine_fail(e, "landlock", errno, "", "entering the domain: %s", strerror(errno));
     return ok;
 }

@@ -5,7 +5,8 @@
 
 #include "agent/confine.h"
 
-#define LANDLOCK_ABI_SCOPE 6 /* from here on: abstract sockets and signals of others are out of reach */
+#define LANDLOCK_NR_RESTRICT 446 /* landlock_restrict_self, on every architecture */
+#define LANDLOCK_ABI_SCOPE   6   /* from here on: abstract sockets and signals of others are out of reach */
 
 int landlock_abi(void); /* 0: this kernel has none */
 
@@ -13,8 +14,8 @@ int landlock_abi(void); /* 0: this kernel has none */
 bool landlock_apply(const struct confine_config *c, const char *home, const char *tmp,
                     struct confine_error *e);
 
-/* A ruleset for one of many sandboxes that share a machine: the system's files to read and run, its home to change, no
-   TCP port to listen on. -1 with errno. */
+/* A ruleset for one of many sandboxes that share a machine: the system's files to read and run, its home to
+   change, no TCP port to listen on. -1 with errno. */
 int landlock_tenant(int home);
 
 #endif

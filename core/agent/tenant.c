@@ -1,16 +1,11 @@
 #include "agent/tenant.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
 #include "agent/confine_host.h"
 #include "agent/tenant_home.h"
 #include "agent/tenant_output.h"
@@ -20,10 +15,8 @@
 #include "util/text.h"
 #include "util/whole.h"
 #include "wire/limits.h"
-#include "wire/names.h"
 
-#define BUCKETS        256
-#define TENANT_ENV_MAX (KIB(64) + 8 * LIMIT_PATH)
+#define BUCKETS 256
 
 static struct {
     size_t capacity, count;

@@ -165,7 +165,7 @@ void tenant_end(struct tenant *t, struct tenant_waiter *w) {
         w->next = t->waiters;
         t->waiters = w;
     }
-    if (t->state == TENANT_ENDING) return;
+    if (t->state >= TENANT_ENDING) return;
     struct tenant_end *e = calloc(1, sizeof *e);
     if (e == NULL) {
         tell(t, "everything, for want of memory");
