@@ -25,7 +25,6 @@
 #define MAKE_CHAR   (1ULL << 6)
 #define MAKE_FILE   (1ULL << 8)
 #define MAKE_BLOCK  (1ULL << 11)
-#define REFER       (1ULL << 13) /* ABI 2 */
 #define TRUNCATE    (1ULL << 14) /* ABI 3 */
 #define IOCTL_DEV   (1ULL << 15) /* ABI 5 */
 
@@ -60,10 +59,8 @@ static const struct grant full[] = {
     {NULL, 0},
 };
 
-/* Level landlock: the host's own tree, of which most stays out of sight. Its /dev/shm is shared with the
-   host, so it is left out; /proc shows the host's processes, whose memory and environment the domain
-   protects. */
-static const struct grant shared[] = {
+/* Of a machine's own tree, at whatever level it is seen. */
+static const struct grant common[] = {
     {"/usr", READ | EXECUTE},
     {"/bin", READ | EXECUTE},
     {"/sbin", READ | EXECUTE},
@@ -72,13 +69,6 @@ static const struct grant shared[] = {
     {"/lib64", READ | EXECUTE},
     {"/libx32", READ | EXECUTE},
     {"/proc", READ},
-    {"/etc/passwd", READ},
-    {"/etc/group", READ},
-    {"/etc/hosts", READ},
-    {"/etc/hostname", READ},
-    {"/etc/resolv.conf", READ},
-    {"/etc/nsswitch.conf", READ},
-    {"/etc/localtime", READ},
     {"/dev/null", READ | CHANGE},
     {"/dev/zero", READ | CHANGE},
     {"/dev/full", READ | CHANGE},
@@ -90,32 +80,26 @@ static const struct grant shared[] = {
     {NULL, 0},
 };
 
+/* Level landlock: the host's own tree, of which most stays out of sight. Its /dev/shm is shared with the
+   host, so it is left out; /proc shows the host's processes, whose memory and environment the domain
+   protects. */
+static const struct grant shared[] = {
+    {"/etc/passwd", READ},      {"/etc/group", READ},
+    {"/etc/hosts", READ},       {"/etc/hostname", READ},
+    {"/etc/resolv.conf", READ}, {"/etc/nsswitch.conf", READ},
+    {"/etc/localtime", READ},   {NULL, 0},
+};
+
 /* Host mode: the machine's own tree, as its image made it. /run may hold sockets and secrets of others, /tmp
    would be shared. Of /dev/shm, which semaphores and shared memory need, each sandbox has its own files:
    others' names cannot be listed, their files belong to other users, and what it leaves is removed at its
    end. */
 static const struct grant tenant[] = {
-    {"/usr", READ | EXECUTE},
-    {"/bin", READ | EXECUTE},
-    {"/sbin", READ | EXECUTE},
-    {"/lib", READ | EXECUTE},
-    {"/lib32", READ | EXECUTE},
-    {"/lib64", READ | EXECUTE},
-    {"/libx32", READ | EXECUTE},
     {"/etc", READ | EXECUTE},
     {"/opt", READ | EXECUTE},
     {"/run/systemd/resolve", READ},
-    {"/proc", READ},
     {"/sys/devices/system", READ},
     {"/sys/fs/cgroup", READ},
-    {"/dev/null", READ | CHANGE},
-    {"/dev/zero", READ | CHANGE},
-    {"/dev/full", READ | CHANGE},
-    {"/dev/random", READ},
-    {"/dev/urandom", READ},
-    {"/dev/tty", READ | CHANGE | IOCTL_DEV},
-    {"/dev/ptmx", READ | CHANGE | IOCTL_DEV},
-    {"/dev/pts", READ | WRITE_FILE | IOCTL_DEV},
     {"/dev/shm", READ_FILE | WRITE_FILE | TRUNCATE | MAKE_FILE | REMOVE_FILE},
     {NULL, 0},
 };
@@ -165,7 +149,7 @@ static bool grant_full(int ruleset, uint64_t handled, const struct confine_confi
 static bool grant_shared(int ruleset, uint64_t handled, const struct confine_config *c, const char *home,
                          const char *tmp, struct confine_error *e) {
     char path[64];
-    if (!grant_all(ruleset, handled, shared, e)) return false;
+    if (!grant_all(ruleset, handled, common, e) || !grant_all(ruleset, handled, shared, e)) return false;
     for (size_t i = 0; root_etc[i] != NULL; i++) {
         text_format(path, sizeof path, "/etc/%s", root_etc[i]);
         if (!grant(ruleset, handled, path, READ, e)) return false;
@@ -213,7 +197,7 @@ int landlock_tenant(int home) {
     if (ruleset < 0) return -1;
     struct rule rule = {.allowed = CHANGE & handled, .parent = home};
     if (syscall(NR_ADD, ruleset, 1, &rule, 0) != 0) return -1;
-    if (!grant_all(ruleset, handled, tenant, &e)) {
+    if (!grant_all(ruleset, handled, common, &e) || !grant_all(ruleset, handled, tenant, &e)) {
         errno = e.error;
         return -1;
     }
