@@ -94,7 +94,7 @@ struct sbx_pool {
     char image[512], flavor[64], hub_namespace[JOB_NAME_SIZE]; /* namespace "" = none was given */
     unsigned per_host, max_hosts;
     bool spread, stays;
-    bool detached; /* its hosts go on without it: not before it has been given out */
+    bool detached;             /* its hosts go on without it: not before it has been given out */
     int64_t idle_ms, start_ms; /* idle SBX_NO_TIMEOUT = none */
     sbx_pool_adopt adopt;
     bool connected;  /* by sbx_pool_connect: it is not brought back */
@@ -120,6 +120,7 @@ struct sbx_pool {
     int lock_fd;
     int64_t lock_since_ms, looked_ms;
     unsigned round, posting; /* of boots; those that the Hub has not answered */
+    int64_t rest_until;      /* a host that turns away again and again is not asked before */
     bool checking;           /* whether they were the only ones */
     struct pool_living *living;
     size_t living_count, living_room;

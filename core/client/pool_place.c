@@ -13,8 +13,11 @@
 #define MORE_MAX 100 /* items of an answer that were not asked for, or make no sense */
 #define ROUNDS_MAX                                                                                           \
     100 /* hosts that were full when they were asked, for one sandbox: others have got what it would */
-#define DUE_MS  3000  /* an answer that takes longer is not waited for before the pool grows */
-#define POST_MS 60000 /* the longest that one request goes on */
+#define ROUNDS_QUICK 4 /* after so many each takes REST_MS more */
+#define REST_MS      10
+#define REST_MOST    250
+#define DUE_MS       3000  /* an answer that takes longer is not waited for before the pool grows */
+#define POST_MS      60000 /* the longest that one request goes on */
 
 struct pool_post { /* one request for the sandboxes of several calls */
     struct pool_post *next;
@@ -181,17 +184,20 @@ static void give(struct pool_post *post, size_t slot, const struct shared_item *
 /* Back to those that wait, in front, as they were. */
 static void again(struct pool_post *post, size_t from) {
     struct sbx_pool *pool = post->pool;
+    int64_t rest = 0;
     for (size_t slot = post->count; slot-- > from;) {
         struct placing *p = post->members[slot];
         post->members[slot] = NULL;
         if (p == NULL) continue;
         enqueue(pool, p, true);
+        if (p->rounds >= ROUNDS_QUICK) rest = (int64_t)(p->rounds - ROUNDS_QUICK + 1) * REST_MS;
         if (++p->rounds <= ROUNDS_MAX) continue;
         op_failf(
             p->op, SBX_ERROR_BUSY,
             "%s: %d hosts of pool '%s' were full when they were asked: raise max_hosts or sandboxes_per_host",
             p->op->name, ROUNDS_MAX, pool->name);
     }
+    pool->rest_until = clock_ms() + (rest < REST_MOST ? rest : REST_MOST);
 }
 
 static void fail_members(struct pool_post *post, const sbx_error *why) {

@@ -201,8 +201,10 @@ static void wake(struct sbx_pool *pool, int64_t when) {
 static void grow(struct sbx_pool *pool, unsigned wanted) {
     /* The answer may change it all. */
     if (pool->looking || pool->posting > 0) return;
-    if (pool_posts_due(pool) > clock_ms()) {
-        wake(pool, pool_posts_due(pool));
+    int64_t due = pool_posts_due(pool);
+    if (pool->rest_until > due) due = pool->rest_until;
+    if (due > clock_ms()) {
+        wake(pool, due);
         return;
     }
     bool connecting = pool->hosts == NULL && connects(pool);
